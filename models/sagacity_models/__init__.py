@@ -1,0 +1,1 @@
+"""Forecasts of single steps, and the bundle that carries them."""

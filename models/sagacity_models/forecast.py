@@ -1,0 +1,147 @@
+"""What a model says about one run's steps, in the form the optimizer computes with.
+
+Attempts of one step within one run are alike but not independent: a sold-out hotel stays sold out, a service
+that is down stays down for a while. So a step is a *mixture of regimes*: with probability `weight` the run
+meets that regime, and within it attempts are independent. Then everything about r retries is a closed form,
+for instance P(all r+1 attempts fail) = sum over regimes of weight * failure^(r+1).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from statistics import NormalDist
+
+from sagacity_engine.errors import FailureClass
+
+_NORMAL = NormalDist()
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """A log-normal duration: `median_s` in seconds, `sigma` the deviation of its logarithm."""
+
+    median_s: float
+    sigma: float
+
+    def survival(self, t_s: float) -> float:
+        """P(duration > t_s)."""
+        if t_s <= 0:
+            return 1.0
+        if self.sigma <= 0:
+            return float(t_s < self.median_s)
+        return 0.5 * math.erfc((math.log(t_s / self.median_s)) / (self.sigma * math.sqrt(2)))
+
+    def mean_until(self, t_s: float) -> float:
+        """E[min(duration, t_s)] in seconds: the time an attempt with timeout `t_s` takes.
+
+        >>> round(Latency(1.0, 0.5).mean_until(1e9), 6) == round(math.exp(0.125), 6)
+        True
+        """
+        if t_s <= 0:
+            return 0.0
+        if self.sigma <= 0:
+            return min(self.median_s, t_s)
+        z = math.log(t_s / self.median_s) / self.sigma
+        below = 0.5 * math.erfc(-(z - self.sigma) / math.sqrt(2))
+        return self.median_s * math.exp(self.sigma**2 / 2) * below + t_s * self.survival(t_s)
+
+    def quantile(self, level: float) -> float:
+        """The duration below which a share `level` (in (0, 1)) of calls ends."""
+        return self.median_s * math.exp(self.sigma * _NORMAL.inv_cdf(level))
+
+
+@dataclass(frozen=True, slots=True)
+class Regime:
+    """One state of affairs a run may meet at a step; within it attempts are independent.
+
+    `failures` holds, per class the engine will *see*, the probability that an attempt is definitely refused;
+    what is missing to 1 succeeds (if the timeout lets it). `latency` is that of a successful attempt,
+    `failure_latency` that of a refused one. A duration above the timeout ends as an unknown outcome.
+    """
+
+    weight: float
+    failures: Mapping[FailureClass, float]
+    latency: Latency
+    failure_latency: Latency
+
+    @property
+    def failure_probability(self) -> float:
+        """P(an attempt is definitely refused), timeouts apart."""
+        return sum(self.failures.values())
+
+
+@dataclass(frozen=True, slots=True)
+class UndoForecast:
+    """One compensation: P(an attempt fails), independent attempts, and how long an attempt takes."""
+
+    failure_probability: float
+    latency: Latency
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepForecast:
+    """What is expected of one step in this run. Regime weights sum to 1."""
+
+    regimes: tuple[Regime, ...]
+    undo: UndoForecast
+
+    @property
+    def failure_probability(self) -> float:
+        """P(the first attempt is definitely refused)."""
+        return sum(regime.weight * regime.failure_probability for regime in self.regimes)
+
+    @property
+    def class_shares(self) -> dict[FailureClass, float]:
+        """P(class | the first attempt is refused); empty when it never is."""
+        total = self.failure_probability
+        shares: dict[FailureClass, float] = {}
+        for regime in self.regimes:
+            for failure_class, probability in regime.failures.items():
+                shares[failure_class] = shares.get(failure_class, 0.0) + regime.weight * probability
+        return {key: value / total for key, value in shares.items()} if total > 0 else {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SagaForecast:
+    """Forecasts by step name, and the version of the model that made them."""
+
+    steps: Mapping[str, StepForecast]
+    model_version: str = ""
+    notes: Mapping[str, str] = field(default_factory=dict)  # Per step, the strongest reason in words.
+
+
+PERMANENT_REFUSAL = 1.0
+"""Within a permanent regime every attempt is refused."""
+
+
+def mixture(
+    failure_probability: float,
+    shares: Mapping[FailureClass, float],
+    repeat: Mapping[FailureClass, float],
+    latency: Latency,
+    failure_latency: Latency,
+) -> tuple[Regime, ...]:
+    """Regimes that reproduce a first-attempt failure probability and its classes.
+
+    `shares` is P(class | first attempt refused); `repeat` is P(a retry is refused too | that class). A class
+    that repeats with probability rho becomes a regime of weight p*share/rho in which attempts fail with rho,
+    hence its first attempt is refused with probability p*share. What remains is the ordinary regime, whose
+    failures are transient: its rate follows from its own share and weight.
+    """
+    regimes: list[Regime] = []
+    remaining = 1.0
+    for failure_class in (FailureClass.PERMANENT, FailureClass.CASCADING, FailureClass.UNKNOWN):
+        joint = failure_probability * shares.get(failure_class, 0.0)
+        if joint <= 0:
+            continue
+        rho = max(repeat.get(failure_class, PERMANENT_REFUSAL), joint / remaining)
+        weight = joint / rho
+        remaining = max(0.0, remaining - weight)
+        regimes.append(Regime(weight, {failure_class: rho}, latency, failure_latency))
+    if remaining > 0:
+        joint = failure_probability * shares.get(FailureClass.TRANSIENT, 0.0)
+        rate = min(joint / remaining, 1.0)
+        regimes.append(Regime(remaining, {FailureClass.TRANSIENT: rate}, latency, failure_latency))
+    return tuple(regimes)
