@@ -78,7 +78,7 @@ def _outage(share: float, hours: float) -> OutageLaw:
 
 
 GOA_LAW = WorldLaw(
-    trips_per_day=33.0,
+    trips_per_day=30.0,
     burst_size=4.0,
     burst_gap_s=30.0,
     context_shares={"season": {"peak": 0.3, "shoulder": 0.4, "monsoon": 0.3}},
