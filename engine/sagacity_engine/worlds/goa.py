@@ -38,16 +38,16 @@ def goa_trip() -> Saga:
         version="1",
         deadline_s=900.0,
         steps=(
-            _bookable("book_flight", "indigo", timeout_s=8.0, cost=1.0, undo_cost=6.0),
-            _bookable("book_hotel", "beach_resort", timeout_s=7.0, cost=0.8, undo_cost=5.0),
+            _bookable("book_flight", "indigo", timeout_s=8.0, cost=1.0, undo_cost=9.0),
+            _bookable("book_hotel", "beach_resort", timeout_s=7.0, cost=0.8, undo_cost=8.0),
             _bookable(
-                "book_cab", "city_cabs", timeout_s=4.0, cost=0.3, undo_cost=1.0, after=("book_flight",)
+                "book_cab", "city_cabs", timeout_s=4.0, cost=0.3, undo_cost=1.5, after=("book_flight",)
             ),
-            _bookable("book_activities", "goa_divers", timeout_s=10.0, cost=0.5, undo_cost=2.0),
+            _bookable("book_activities", "goa_divers", timeout_s=10.0, cost=0.5, undo_cost=3.0),
             _bookable(
-                "book_restaurant", "zomato", timeout_s=4.0, cost=0.2, undo_cost=0.5, after=("book_hotel",)
+                "book_restaurant", "zomato", timeout_s=4.0, cost=0.2, undo_cost=0.8, after=("book_hotel",)
             ),
-            _bookable("book_return_flight", "akasa", timeout_s=8.0, cost=1.0, undo_cost=6.0),
+            _bookable("book_return_flight", "akasa", timeout_s=8.0, cost=1.0, undo_cost=9.0),
             Step(
                 name="take_payment",
                 service="razorpay",
@@ -69,7 +69,7 @@ def goa_trip() -> Saga:
             ),
         ),
         freedom=SagaFreedom(reorder=True, timeouts=True, retries=True, compensation=True),
-        policy=CostPolicy(latency_cost_per_s=0.02, failure_penalty=6.0),
+        policy=CostPolicy(latency_cost_per_s=0.02, failure_penalty=15.0),
     )
 
 
@@ -85,7 +85,7 @@ GOA_LAW = WorldLaw(
     steps={
         "book_flight": StepLaw(
             service="indigo",
-            outages=_outage(0.035, 9.0),
+            outages=_outage(0.045, 6.0),
             permanent_base=0.015,
             permanent_effects=(
                 Effect("season", "peak", 1.5),
@@ -99,10 +99,10 @@ GOA_LAW = WorldLaw(
         ),
         "book_hotel": StepLaw(
             service="beach_resort",
-            outages=_outage(0.04, 10.0),
-            permanent_base=0.03,
+            outages=_outage(0.05, 6.0),
+            permanent_base=0.025,
             permanent_effects=(
-                Effect("season", "peak", 2.0),
+                Effect("season", "peak", 2.2),
                 Effect("season", "monsoon", -1.2),
                 Effect("weekend", True, 0.6),
                 Effect("party", 2.0, 0.2),
@@ -112,10 +112,10 @@ GOA_LAW = WorldLaw(
         ),
         "book_cab": StepLaw(
             service="city_cabs",
-            outages=_outage(0.04, 8.0),
+            outages=_outage(0.05, 5.0),
             refusal="NoCabs",
             permanent_base=0.008,
-            permanent_effects=(Effect("season", "monsoon", 2.0), Effect("party", 2.0, 0.3)),
+            permanent_effects=(Effect("season", "monsoon", 2.4), Effect("party", 2.0, 0.3)),
             failure_base=0.04,
             rush=(7, 10),
             rush_weight=1.1,
@@ -123,16 +123,16 @@ GOA_LAW = WorldLaw(
         ),
         "book_activities": StepLaw(
             service="goa_divers",
-            outages=_outage(0.05, 12.0),
+            outages=_outage(0.055, 6.0),
             refusal="Closed",
-            permanent_base=0.015,
-            permanent_effects=(Effect("season", "monsoon", 2.8), Effect("party", 2.0, 0.25)),
+            permanent_base=0.01,
+            permanent_effects=(Effect("season", "monsoon", 3.4), Effect("party", 2.0, 0.25)),
             failure_base=0.05,
             median_s=3.0,
         ),
         "book_restaurant": StepLaw(
             service="zomato",
-            outages=_outage(0.035, 8.0),
+            outages=_outage(0.05, 5.0),
             refusal="NoTable",
             permanent_base=0.008,
             permanent_effects=(Effect("weekend", True, 1.8), Effect("party", 2.0, 0.4)),
@@ -143,7 +143,7 @@ GOA_LAW = WorldLaw(
         ),
         "book_return_flight": StepLaw(
             service="akasa",
-            outages=_outage(0.04, 9.0),
+            outages=_outage(0.05, 6.0),
             permanent_base=0.015,
             permanent_effects=(
                 Effect("season", "peak", 1.5),
@@ -156,7 +156,7 @@ GOA_LAW = WorldLaw(
         ),
         "take_payment": StepLaw(
             service="razorpay",
-            outages=_outage(0.03, 4.0),
+            outages=_outage(0.045, 4.0),
             refusal="Declined",
             permanent_base=0.02,
             permanent_effects=(Effect("tier", "gold", -1.0), Effect("party", 2.0, 0.15)),
@@ -165,7 +165,7 @@ GOA_LAW = WorldLaw(
         ),
         "send_confirmation": StepLaw(
             service="msg91",
-            outages=_outage(0.03, 3.0),
+            outages=_outage(0.045, 4.0),
             permanent_base=0.0,
             failure_base=0.03,
             median_s=0.6,
