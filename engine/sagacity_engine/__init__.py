@@ -1,6 +1,7 @@
 """Sagacity's engine: define sagas, plan them, run them durably. Standard library only."""
 
 from sagacity_engine.advisor import Advice, Advisor, Arm, Launch, NoAdvisor
+from sagacity_engine.authoring import SagaBuilder, StepFunction, define
 from sagacity_engine.document import plan_document, read_plan, read_saga, saga_document, saga_schema
 from sagacity_engine.errors import (
     EngineError,
@@ -9,44 +10,69 @@ from sagacity_engine.errors import (
     JournalRefused,
     OutcomeUnknown,
     PlanRefused,
+    RunRefused,
     SagaRefused,
     StepError,
 )
-from sagacity_engine.events import Direction, Status
+from sagacity_engine.events import Direction, Event, Status
+from sagacity_engine.handlers import BoundSaga, Call, Handler, bind
+from sagacity_engine.host import Engine, RunResult
+from sagacity_engine.journal import Journal, JournalConflict, MemoryJournal, RunSummary
+from sagacity_engine.listeners import Listener
+from sagacity_engine.machine import RunState
 from sagacity_engine.plan import OnFailure, Plan, StepPlan, Strategy, author_plan, check
 from sagacity_engine.retry import RetryPolicy
 from sagacity_engine.saga import Compensation, CostPolicy, Kind, Saga, SagaFreedom, Step, StepFreedom
+from sagacity_engine.sqlite_journal import SqliteJournal
 
 __all__ = [
     "Advice",
     "Advisor",
     "Arm",
+    "BoundSaga",
+    "Call",
     "Compensation",
     "CostPolicy",
     "Direction",
+    "Engine",
     "EngineError",
+    "Event",
     "FailureClass",
+    "Handler",
     "IllegalEvent",
+    "Journal",
+    "JournalConflict",
     "JournalRefused",
     "Kind",
     "Launch",
+    "Listener",
+    "MemoryJournal",
     "NoAdvisor",
     "OnFailure",
     "OutcomeUnknown",
     "Plan",
     "PlanRefused",
     "RetryPolicy",
+    "RunRefused",
+    "RunResult",
+    "RunState",
+    "RunSummary",
     "Saga",
+    "SagaBuilder",
     "SagaFreedom",
     "SagaRefused",
+    "SqliteJournal",
     "Status",
     "Step",
     "StepError",
     "StepFreedom",
+    "StepFunction",
     "StepPlan",
     "Strategy",
     "author_plan",
+    "bind",
     "check",
+    "define",
     "plan_document",
     "read_plan",
     "read_saga",

@@ -73,14 +73,32 @@ def author_advice(saga: Saga, reason: str) -> Advice:
 
 async def ask(advisor: Advisor, saga: Saga, launch: Launch, *, budget_s: float) -> Advice:
     """Advice that is legal and arrived within `budget_s` seconds, else the author's plan. Never raises."""
+    asked = asyncio.ensure_future(_asked(advisor, saga, launch))
     try:
-        async with asyncio.timeout(budget_s):
-            advice = await advisor.advise(saga, launch)
-        return accepted(advice, saga, launch.at)
-    except TimeoutError:
-        return author_advice(saga, f"no advice within {budget_s:g} s")
+        # Not `asyncio.timeout`, which would wait for an advisor that ignores being cancelled.
+        await asyncio.wait([asked], timeout=budget_s)
+        if not asked.done():
+            return author_advice(saga, f"no advice within {budget_s:g} s")
+        return accepted(asked.result(), saga, launch.at)
+    except asyncio.CancelledError:
+        if not asked.cancelled():
+            raise
+        return author_advice(saga, "the advisor failed: CancelledError")
     except Exception as problem:  # noqa: BLE001  advice is foreign code; nothing it raises may touch the run
         return author_advice(saga, f"the advisor failed: {type(problem).__name__}: {problem}")
+    finally:
+        asked.add_done_callback(_looked_at)
+        asked.cancel()
+
+
+async def _asked(advisor: Advisor, saga: Saga, launch: Launch) -> Advice:
+    return await advisor.advise(saga, launch)
+
+
+def _looked_at(asked: asyncio.Future[Advice]) -> None:
+    """What a late advisor raises after all is no accident."""
+    if not asked.cancelled():
+        asked.exception()
 
 
 def accepted(advice: Advice, saga: Saga, at: float) -> Advice:

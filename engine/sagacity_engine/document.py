@@ -12,11 +12,15 @@ from typing import Any
 from sagacity_engine.errors import PlanRefused, SagaRefused
 from sagacity_engine.plan import Plan
 from sagacity_engine.saga import Saga
+from sagacity_engine.saga_rules import STEPS_MAX
 from sagacity_engine.wire import from_plain, schema_of, to_plain
 
 
 def read_saga(document: object) -> Saga:
     """The checked definition; raises `SagaRefused` naming the place, the value and the way out."""
+    steps = document.get("steps") if isinstance(document, Mapping) else None
+    if isinstance(steps, list | tuple) and len(steps) > STEPS_MAX:  # Before each of them is looked at.
+        raise SagaRefused(f"the document has {len(steps)} steps; the most is {STEPS_MAX}")
     return from_plain(Saga, document)
 
 

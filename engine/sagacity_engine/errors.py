@@ -38,6 +38,10 @@ class JournalRefused(EngineError):
     """The journal cannot be opened, read or written as asked; the message names the file and the way out."""
 
 
+class RunRefused(EngineError):
+    """A run cannot be started, found, awaited or cancelled as asked; the message says what to do."""
+
+
 class StepError(EngineError):
     """A participant's definite refusal: the effect did *not* happen.
 

@@ -245,6 +245,8 @@ def _start(state: RunState, event: AttemptStarted) -> RunState:
     step = state.steps.get(event.step, StepState())
     if event.direction is Direction.UNDO:
         _require_number(event, step.undo_attempts + 1)
+        if event.step in state.steps and state.saga.by_name[event.step].compensation is None:
+            raise IllegalEvent(f"step {event.step!r} has no compensation; its undo cannot start")
         return _moved(state, event.step, Turn.START_UNDO, undo_attempts=event.attempt)
     _require_number(event, step.attempts + 1)
     rank = step.rank if step.rank >= 0 else 1 + max(other.rank for other in state.steps.values())
@@ -252,7 +254,7 @@ def _start(state: RunState, event: AttemptStarted) -> RunState:
 
 
 def _succeed(state: RunState, event: AttemptSucceeded) -> RunState:
-    step = state.steps.get(event.step, StepState())
+    step = _in_flight_step(state, event)
     if event.direction is Direction.UNDO:
         _require_number(event, step.undo_attempts)
         return _moved(state, event.step, Turn.UNDO, error="")
@@ -262,7 +264,7 @@ def _succeed(state: RunState, event: AttemptSucceeded) -> RunState:
 
 
 def _fail(state: RunState, event: AttemptFailed | AttemptUnknown) -> RunState:
-    step = state.steps.get(event.step, StepState())
+    step = _in_flight_step(state, event)
     forward = event.direction is Direction.FORWARD
     _require_number(event, step.attempts if forward else step.undo_attempts)
     decision = verdict(
@@ -310,6 +312,19 @@ def _turn_back(state: RunState, abort: Abort) -> RunState:
     return state
 
 
+def _in_flight_step(state: RunState, event: AttemptSucceeded | AttemptFailed | AttemptUnknown) -> StepState:
+    """The state of the step an outcome is about; raises `IllegalEvent` when no such attempt is in flight."""
+    step = state.steps.get(event.step)
+    awaited = StepPhase.RUNNING if event.direction is Direction.FORWARD else StepPhase.UNDOING
+    if step is None or step.phase is not awaited:
+        stands = "no step of it" if step is None else step.phase.value
+        raise IllegalEvent(
+            f"step {event.step!r} of run {state.started.run_id!r} is {stands}; "
+            f"{type(event).__name__} ({event.direction.value}) cannot happen"
+        )
+    return step
+
+
 def _require_number(
     event: AttemptStarted | AttemptSucceeded | AttemptFailed | AttemptUnknown, due: int
 ) -> None:
@@ -340,11 +355,13 @@ def _ready(state: RunState) -> Iterator[StartAttempt]:
 
 
 def _settled(state: RunState, name: str) -> bool:
-    phase = state.steps[name].phase
-    if phase is StepPhase.SUCCEEDED or phase is StepPhase.SKIPPED:
-        return True
-    # A run goes on without an optional step once its uncertain effect has been dealt with, well or badly.
-    return phase in _UNDO_ENDED and state.saga.by_name[name].optional
+    phase, step = state.steps[name].phase, state.saga.by_name[name]
+    if phase is StepPhase.SUCCEEDED or not step.optional:
+        return phase is StepPhase.SUCCEEDED
+    # A run goes on without an optional step once its uncertain effect, if it can be undone, has been dealt
+    # with, well or badly.
+    given_up = phase is StepPhase.UNCERTAIN and step.compensation is None
+    return given_up or phase in (StepPhase.SKIPPED, StepPhase.FAILED, *_UNDO_ENDED)
 
 
 def _stray_undos(state: RunState) -> Iterator[StartAttempt]:
@@ -352,7 +369,8 @@ def _stray_undos(state: RunState) -> Iterator[StartAttempt]:
     if state.aborting:
         return
     for name, step in state.steps.items():
-        if step.phase is StepPhase.UNCERTAIN and state.saga.by_name[name].compensation is not None:
+        declared = state.saga.by_name[name]
+        if step.phase is StepPhase.UNCERTAIN and declared.optional and declared.compensation is not None:
             yield StartAttempt(name, Direction.UNDO, step.undo_attempts + 1)
 
 
@@ -363,6 +381,8 @@ def _undos(state: RunState) -> Iterator[StartAttempt]:
     owed = {name: step for name, step in state.steps.items() if _undo_owed(state, name)}
     abort = state.abort
     if abort is not None and not abort.in_parallel and owed:
+        if any(step.phase in _UNDO_OPEN for step in owed.values()):
+            return
         latest = max(owed, key=lambda name: owed[name].rank)
         owed = {latest: owed[latest]}
     for name, step in owed.items():
@@ -400,4 +420,8 @@ def _end(state: RunState) -> EndRun:
             return EndRun(Status.NEEDS_ATTENTION, "its effect stands and has no compensation", name)
     if state.abort is not None and state.aborting:
         return EndRun(Status.COMPENSATED, state.abort.cause, state.abort.step)
+    # The pivot succeeded although the run had turned back: what gave up before that is not done.
+    for name, step in state.steps.items():
+        if step.phase in (StepPhase.FAILED, StepPhase.UNCERTAIN) and not _settled(state, name):
+            return EndRun(Status.NEEDS_ATTENTION, f"given up before the pivot succeeded: {step.error}", name)
     return EndRun(Status.COMPLETED)

@@ -13,11 +13,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
+from typing import Any
 
 from sagacity_engine import precedence, saga_rules
 from sagacity_engine.references import referenced_steps
 from sagacity_engine.retry import UNDO_ATTEMPTS, RetryPolicy
-from sagacity_engine.wire import to_plain
+from sagacity_engine.wire import plain_copy, to_plain
 
 
 class Kind(StrEnum):
@@ -37,6 +38,9 @@ class Compensation:
     cost: float = 0.0
     start_to_close_timeout_s: float = 10.0
     retry: RetryPolicy = field(default_factory=lambda: RetryPolicy(maximum_attempts=UNDO_ATTEMPTS))
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "action", plain_copy(self.action, "compensation.action"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +77,7 @@ class Step:
             object.__setattr__(self, "service", self.name)
         if self.kind is Kind.COMPENSATABLE and self.compensation is None:
             object.__setattr__(self, "compensation", Compensation())
+        object.__setattr__(self, "action", plain_copy(self.action, f"step {self.name!r}: action"))
         undo = self.compensation.action if self.compensation else None
         needed = {*referenced_steps(self.action), *(set(referenced_steps(undo)) - {self.name})}
         object.__setattr__(self, "after", (*self.after, *sorted(needed - set(self.after))))
@@ -163,5 +168,17 @@ class Saga:
     @cached_property
     def definition_hash(self) -> str:
         """SHA-256 of the whole definition; runs and plans are pinned to it."""
-        text = json.dumps(to_plain(self), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        plain = _whole_numbers(to_plain(self))
+        text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _whole_numbers(value: Any) -> Any:
+    """The value with 20.0 as 20: equal definitions have one hash, whichever way a number was written."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return int(value)
+    if isinstance(value, list):
+        return [_whole_numbers(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _whole_numbers(item) for key, item in value.items()}
+    return value

@@ -6,12 +6,12 @@ stages. The first breach is raised; nothing here repairs anything.
 
 from __future__ import annotations
 
-import math
 import re
 from typing import TYPE_CHECKING
 
 from sagacity_engine import precedence
 from sagacity_engine.errors import SagaRefused
+from sagacity_engine.wire import shown
 
 if TYPE_CHECKING:
     from sagacity_engine.retry import RetryPolicy
@@ -115,9 +115,9 @@ def _bounds(where: str, bounds: tuple[float, float] | None, own: float, most: fl
 
 
 def _in_range(where: str, value: float, low: float, high: float, *, above: bool = False) -> None:
-    if not math.isfinite(value) or value < low or value > high or (above and value == low):
+    if not low <= value <= high or (above and value == low):  # Also what is no number at all.
         lowest = f"more than {low:g}" if above else f"at least {low:g}"
-        raise SagaRefused(f"{where} is {value!r}; it must be {lowest} and at most {high:g}")
+        raise SagaRefused(f"{where} is {shown(value)}; it must be {lowest} and at most {high:g}")
 
 
 def _dependencies(saga: Saga) -> None:

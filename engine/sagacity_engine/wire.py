@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import types
 from collections.abc import Mapping
 from enum import StrEnum
@@ -39,6 +40,27 @@ def schema_of(cls: type, title: str) -> Plain:
         "title": title,
         **_schema(cls, _MISSING),
     }
+
+
+DEPTH_MAX = 32
+"""The deepest nesting of a declared action."""
+
+
+def plain_copy(value: object, where: str, depth: int = 0) -> Any:
+    """A JSON-able value of one's own; raises `SagaRefused` for what JSON cannot say or nests too deep."""
+    if depth > DEPTH_MAX:
+        raise SagaRefused(f"{where} is nested more than {DEPTH_MAX} deep; make it flatter")
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    if isinstance(value, list | tuple):
+        return [plain_copy(item, where, depth + 1) for item in value]
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {key: plain_copy(item, where, depth + 1) for key, item in value.items()}
+    raise _unfit(
+        where, value, "made of text, finite numbers, true, false, null, lists and mappings with text keys"
+    )
 
 
 _MISSING: Any = dataclasses.MISSING
@@ -72,6 +94,8 @@ def _fields(cls: type) -> tuple[_Field, ...]:
 
 
 def _plain(value: Any, default: Any, omit: bool) -> Any:
+    if value is None or type(value) in _SCALARS:
+        return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         result = {}
         for field in _fields(type(value)):
@@ -172,9 +196,16 @@ def _scalar(kind: Any, value: object, where: str) -> Any:
 
 
 def _unfit(where: str, value: object, wanted: str) -> SagaRefused:
-    shown = repr(value)
-    shown = shown if len(shown) <= 60 else shown[:57] + "..."
-    return SagaRefused(f"{where or 'the document'} is {shown}; it must be {wanted}")
+    return SagaRefused(f"{where or 'the document'} is {shown(value)}; it must be {wanted}")
+
+
+def shown(value: object) -> str:
+    """The value as a message shows it: at most 60 characters, however large or deep it is."""
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # Nested without end, or a number of thousands of digits.
+        return f"too large a {type(value).__name__} to show"
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 _SCALARS: dict[Any, Plain] = {

@@ -55,7 +55,7 @@ def policy(name: PolicyName, world: World, bundle: Path, warm: LaunchFeatures) -
     if name is PolicyName.AUTHOR:
         return Policy(lambda saga, launch: author_advice(saga, "the author's plan"), _deaf)
     if name is PolicyName.STATIC:
-        return _optimized(BaseRateForecaster(load_bundle(bundle).base_rates), _deaf)
+        return _optimized(BaseRateForecaster(load_bundle(bundle).base), _deaf)
     if name is PolicyName.ADVISED:
         recorder = Recorder(warm)
 

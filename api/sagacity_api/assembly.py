@@ -1,0 +1,112 @@
+"""Where real objects are put together: bundle, history and forecaster become a counsel.
+
+Nothing else in this package constructs them. Everything is imported where it is used, because a command that
+does not need a model must not wait for one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sagacity_api.answers import Model
+from sagacity_api.counsel import Counsel
+from sagacity_engine import Saga
+
+if TYPE_CHECKING:
+    from sagacity_data import LaunchFeatures
+    from sagacity_models.bundle import Bundle
+    from sagacity_models.forecast import SagaForecast
+    from sagacity_models.forecaster import BundleForecaster
+
+
+class SourceRefused(Exception):
+    """A bundle, registry or dataset cannot be used; the message names it and the way out."""
+
+
+def bundle_counsel(bundle_folder: Path, dataset_folder: Path | None) -> Counsel:
+    """Answers with a bundle, warmed with the history of a dataset; raises `SourceRefused`."""
+    import sagacity_optimizer  # noqa: F401  loaded now, so that the first question does not wait for it
+    from sagacity_models.base_rates import BaseRateForecaster
+    from sagacity_models.forecaster import BundleForecaster
+
+    bundle = _bundle(bundle_folder)
+    history = warm_history(dataset_folder)
+    return Counsel(
+        _InOrder(BundleForecaster(bundle, history), history),
+        Model(version=bundle.version, kind=bundle_kind(bundle)),
+        standby=BaseRateForecaster(bundle.base, bundle.version),
+    )
+
+
+def prior_counsel() -> Counsel:
+    """Answers without any history: every step at the same stated prior rates. Marked as a fallback."""
+    from sagacity_models.base_rates import BaseRateForecaster, BaseRates
+
+    forecaster = BaseRateForecaster(BaseRates.estimate({}), "priors")
+    return Counsel(forecaster, Model(version="priors", kind="priors"), fallback=True)
+
+
+def champion_folder(registry_folder: Path) -> Path:
+    """The folder of the bundle that the registry's champion names; raises `SourceRefused`."""
+    from sagacity_models.errors import RegistryRefused
+    from sagacity_models.registry import champion_bundle
+
+    if not registry_folder.is_dir():
+        raise SourceRefused(f"{registry_folder} is no folder; train with --registry {registry_folder} first")
+    try:
+        return champion_bundle(registry_folder)
+    except RegistryRefused as refusal:
+        raise SourceRefused(str(refusal)) from None
+
+
+def warm_history(dataset_folder: Path | None) -> LaunchFeatures:
+    """The features' state after everything the dataset tells; empty without one. Raises `SourceRefused`."""
+    from sagacity_data import DataError, LaunchFeatures, signals
+
+    history = LaunchFeatures()
+    if dataset_folder is None:
+        return history
+    from sagacity_data.store import DatasetStore
+
+    if not (dataset_folder / "dataset.json").is_file():
+        raise SourceRefused(f"{dataset_folder} holds no dataset; give the folder that the recorder writes to")
+    try:
+        for signal in signals(DatasetStore(dataset_folder).read()):
+            history.observe(signal)
+    except DataError as refusal:
+        raise SourceRefused(str(refusal)) from None
+    return history
+
+
+def bundle_kind(bundle: Bundle) -> str:
+    """`learned` when any target has a model that beat the mean rates, else `base_rates`."""
+    from sagacity_models.step_models import Recipe
+
+    recipes = (bundle.refusal.recipe, bundle.classes.recipe, bundle.durations.recipe)
+    return "base_rates" if all(recipe is Recipe.BASE for recipe in recipes) else "learned"
+
+
+def _bundle(folder: Path) -> Bundle:
+    from sagacity_models.bundle import load_bundle
+    from sagacity_models.errors import BundleRefused
+
+    if not folder.is_dir():
+        raise SourceRefused(f"{folder} is no folder; give the bundle that `sagacity train` wrote")
+    try:
+        return load_bundle(folder)
+    except BundleRefused as refusal:
+        raise SourceRefused(str(refusal)) from None
+
+
+class _InOrder:
+    """A forecaster whose history cannot go back: a launch before its latest event counts as just after it."""
+
+    def __init__(self, forecaster: BundleForecaster, history: LaunchFeatures) -> None:
+        self._forecaster = forecaster
+        self._history = history
+
+    def forecast(self, saga: Saga, context: Mapping[str, str | float | bool], at: float) -> SagaForecast:
+        """The forecast at `at`, or at the earliest time that the history can still speak for."""
+        return self._forecaster.forecast(saga, context, max(at, self._history.earliest_at))

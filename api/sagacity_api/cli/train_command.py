@@ -1,0 +1,216 @@
+"""`sagacity train`: a dataset in, a judged model out, with its figures beside those of the base rate."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sagacity_api.bounded_json import JsonRefused, read_json
+from sagacity_api.cli.errors import BadInput
+from sagacity_api.cli.output import progress_bar, put, put_json, say, table
+from sagacity_api.cli.saga_commands import AsJson
+from sagacity_api.environment import read_environment
+from sagacity_api.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from sagacity_models.registry import Registry
+    from sagacity_training.cases import CaseTrainingResult
+    from sagacity_training.train import TrainingResult
+
+_DESCRIPTION = "dataset.json"
+Tell = Callable[[str], None]
+
+
+def train(
+    *,
+    dataset: Annotated[
+        Path | None, typer.Option("--dataset", metavar="DIR", help="What the recorder or an import wrote.")
+    ] = None,
+    into: Annotated[
+        Path | None, typer.Option("--into", metavar="DIR", help="The folder to keep the model in.")
+    ] = None,
+    registry: Annotated[
+        Path | None, typer.Option("--registry", metavar="DIR", help="Log figures and model to this registry.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The same data and seed give the same model.")] = 0,
+    at: Annotated[
+        float | None, typer.Option(min=0, help="Learn what was known then, in seconds since the epoch. [now]")
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Train on a dataset and judge the model on what it has not seen."""
+    settings = read_environment()
+    folder = dataset or (Path(settings.dataset) if settings.dataset else None)
+    if folder is None:
+        raise BadInput("nothing to train on; give --dataset DIR")
+    kept = registry or (Path(settings.registry) if settings.registry else None)
+    match dataset_kind(folder):
+        case "attempts":
+            known_at = time.time() if at is None else at
+            return _train_steps(folder, into, kept, seed=seed, at=known_at, as_json=as_json)
+        case "event_log":
+            return _train_cases(folder, into, kept, seed=seed, as_json=as_json)
+        case other:
+            raise BadInput(f"{folder} holds a dataset of kind {other!r}, which nothing here can train on")
+
+
+def dataset_kind(folder: Path) -> str:
+    """What kind of dataset a folder holds; raises `BadInput` where it holds none."""
+    try:
+        described = read_json((folder / _DESCRIPTION).read_bytes())
+    except OSError:
+        raise BadInput(
+            f"{folder} holds no dataset; import one with `sagacity import`, or record runs"
+        ) from None
+    except JsonRefused as refusal:
+        raise BadInput(f"{folder / _DESCRIPTION}: {refusal}; the dataset is damaged") from None
+    return str(described.get("kind")) if isinstance(described, dict) else "none"
+
+
+def _train_steps(
+    folder: Path, into: Path | None, registry: Path | None, *, seed: int, at: float, as_json: bool
+) -> int:
+    from sagacity_data import DataError
+    from sagacity_models.errors import ModelError
+    from sagacity_training.errors import TrainingError
+    from sagacity_training.train import train_steps
+
+    try:
+        with _told_progress() as tell:
+            result = train_steps(
+                folder, seed=seed, at=at, registry=_registry(registry), folder=into, progress=tell
+            )
+    except (DataError, ModelError, TrainingError) as refusal:
+        raise BadInput(str(refusal)) from None
+    _tell_kept(into, registry)
+    if registry is not None:
+        name = f"version {result.model_version}"
+        say(
+            f"{name} is the champion now" if result.promoted else f"{name} was not promoted: it knows no more"
+        )
+    put_json(_steps_as_json(result)) if as_json else put(result.table().splitlines())
+    return ExitCode.DONE if result.signal else ExitCode.LOOK
+
+
+def _train_cases(folder: Path, into: Path | None, registry: Path | None, *, seed: int, as_json: bool) -> int:
+    from sagacity_data.errors import DataError
+    from sagacity_models.errors import ModelError
+    from sagacity_training.cases import train_cases
+    from sagacity_training.errors import TrainingError
+
+    if into is not None and into.exists() and (not into.is_dir() or any(into.iterdir())):
+        raise BadInput(f"{into} exists and is not empty; give --into a new folder")
+    try:
+        with _told_progress() as tell:
+            result = train_cases(folder, seed=seed, progress=tell)
+        _keep_case_model(result, into, registry)
+    except (DataError, ModelError, TrainingError) as refusal:
+        raise BadInput(str(refusal)) from None
+    _tell_kept(into, registry)
+    put_json(_cases_as_json(result)) if as_json else put(_cases_lines(result))
+    return ExitCode.DONE if result.signal else ExitCode.LOOK
+
+
+def _registry(folder: Path | None) -> Registry | None:
+    if folder is None:
+        return None
+    from sagacity_models.registry import Registry
+
+    return Registry(folder)
+
+
+def _keep_case_model(result: CaseTrainingResult, into: Path | None, registry: Path | None) -> None:
+    """Writes the model's texts and its figures."""
+    if into is not None:
+        _write_case_model(result, into)
+    if registry is not None:
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch, "model")
+            _write_case_model(result, folder)
+            kept = _registry(registry)
+            assert kept is not None  # its folder is given
+            kept.log("cases", params=result.params, metrics=result.metrics, artifacts={"model": folder})
+
+
+def _write_case_model(result: CaseTrainingResult, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in result.artifacts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    figures = json.dumps(_cases_as_json(result), indent=2)
+    (folder / "figures.json").write_text(figures + "\n", encoding="utf-8")
+
+
+def _tell_kept(into: Path | None, registry: Path | None) -> None:
+    places = [str(place) for place in (into, registry) if place is not None]
+    say(
+        f"kept in {' and '.join(places)}"
+        if places
+        else "not kept; give --into DIR or --registry DIR to keep it"
+    )
+
+
+@contextmanager
+def _told_progress() -> Iterator[Tell | None]:
+    """Shows what training does now, where somebody watches."""
+    with progress_bar() as bar:
+        if bar is None:
+            yield None
+            return
+        task = bar.add_task("training", total=None)
+        yield lambda what: bar.update(task, description=what)
+
+
+def _steps_as_json(result: TrainingResult) -> dict[str, Any]:
+    return {
+        "kind": "attempts",
+        "version": result.version,
+        "signal": result.signal,
+        "model_version": result.model_version,
+        "promoted": result.promoted,
+        "rows": result.rows,
+        "runs": result.runs,
+        "targets": {target.name: target.as_json() for target in result.targets},
+    }
+
+
+def _cases_lines(result: CaseTrainingResult) -> list[str]:
+    scores = result.scores
+    auc = f"{scores.auc.value:.4f}" if scores.auc else "-"
+    rows = [
+        ["figure", "base rate", "model"],
+        ["log loss", f"{scores.base_log_loss:.4f}", f"{scores.log_loss:.4f}"],
+        ["Brier score", f"{scores.base_brier:.4f}", f"{scores.brier:.4f}"],
+        ["AUC", "0.5000", auc],
+        ["calibration error", "-", f"{scores.calibration_error:.4f}"],
+    ]
+    gain = scores.log_loss_gain
+    return [
+        f"{result.verdict}",
+        f"rule: {result.rule}",
+        f"{scores.cases} test cases, {scores.rows} prefixes, {scores.positive_share:.1%} of them succeed",
+        "",
+        *table(rows, right=frozenset({1, 2})),
+        f"log loss gained: {gain.value:.4f}, 95 % interval {gain.low:.4f} to {gain.high:.4f}",
+        *(f"note: {note}" for note in result.notes),
+    ]
+
+
+def _cases_as_json(result: CaseTrainingResult) -> dict[str, Any]:
+    return {
+        "kind": "event_log",
+        "signal": result.signal,
+        "verdict": result.verdict,
+        "rule": result.rule,
+        "scores": asdict(result.scores),
+        "metrics": dict(result.metrics),
+        "params": dict(result.params),
+        "notes": list(result.notes),
+    }

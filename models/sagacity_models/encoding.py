@@ -1,0 +1,239 @@
+"""From named features to the rows that the models read: one fixed order, learnt once, kept in the bundle.
+
+Trees get the numbers as they are (missing is NaN) and one code per category. Linear models get standardised
+numbers (missing is the mean, hence 0) and one column per level. A level that was rare or never seen while
+learning is "other"; a missing one is neither that nor any known level. `tree_rows` and
+`design_rows` do to many rows what `tree_row` and `design_row` do to one; a test holds them to each other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import isfinite, nan
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+FeatureValue = str | float | bool | None
+Features = Mapping[str, FeatureValue]
+"""What is known of one step of one run at launch."""
+Columns = Mapping[str, Sequence[FeatureValue]]
+"""The same of many steps and runs, feature by feature."""
+
+LEVELS_MAX: Final = 40
+LEVEL_ROWS_MIN: Final = 20
+FEATURES_MAX: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class NumberColumn:
+    """A numeric feature, with what standardises it."""
+
+    name: str
+    mean: float
+    scale: float
+
+
+@dataclass(frozen=True, slots=True)
+class CategoryColumn:
+    """A categorical feature and its known levels; any other value is "other"."""
+
+    name: str
+    levels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FeatureEncoding:
+    """The columns of every model in a bundle. Equal encodings give equal rows."""
+
+    numbers: tuple[NumberColumn, ...]
+    categories: tuple[CategoryColumn, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The features that are read, in the order of a tree's row."""
+        return (*self._number_names, *(column.name for column in self.categories))
+
+    @cached_property
+    def design_names(self) -> tuple[str, ...]:
+        """What each column of a linear model's row says, in order."""
+        levels = [
+            f"{column.name} is {level}"
+            for column in self.categories
+            for level in (*column.levels, "another value")
+        ]
+        return (*self._number_names, *levels)
+
+    @property
+    def categorical_positions(self) -> tuple[int, ...]:
+        """The places of the categories in a tree's row."""
+        return tuple(range(len(self.numbers), len(self.names)))
+
+    @cached_property
+    def schema_hash(self) -> str:
+        """SHA-256 of the columns and their levels."""
+        text = json.dumps(self.as_json(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def tree_row(self, features: Features) -> list[float]:
+        """The row of a tree model; NaN where a feature is missing or no finite number."""
+        get = features.get
+        row: list[float] = []
+        for name in self._number_names:
+            value = get(name)
+            # Nearly every value is a finite float; the difference to itself tells without a call.
+            row.append(value if value.__class__ is float and value - value == 0.0 else number_in(value))
+        for name, codes in self._codes:
+            level = get(name)
+            row.append(nan if level is None else float(codes.get(str(level), len(codes))))
+        return row
+
+    def tree_rows(self, columns: Columns, rows: int) -> NDArray[np.float64]:
+        """`tree_row` of every row at once, column by column."""
+        import numpy as np
+
+        matrix = np.full((rows, len(self.names)), np.nan)
+        for place, column in enumerate(self.numbers):
+            if column.name in columns:
+                matrix[:, place] = _as_numbers(columns[column.name])
+        for place, (name, codes) in enumerate(self._codes, start=len(self.numbers)):
+            values, other = columns.get(name, ()), float(len(codes))
+            known = {
+                value: nan if value is None else float(codes.get(str(value), other)) for value in set(values)
+            }
+            if known:
+                matrix[:, place] = [known[value] for value in values]
+        return matrix
+
+    def design_row(self, tree_row: Sequence[float]) -> list[float]:
+        """The row of a linear model, all finite, from that of a tree model."""
+        row = [
+            (value - mean) / scale if value == value else 0.0  # noqa: PLR0124  not NaN, without a call
+            for value, (mean, scale) in zip(tree_row, self._moments, strict=False)
+        ]
+        row += [0.0] * (len(self.design_names) - len(row))
+        start = len(self.numbers)
+        for code, (_, codes) in zip(tree_row[start:], self._codes, strict=True):
+            if code == code:  # noqa: PLR0124  not NaN
+                row[start + int(code)] = 1.0
+            start += len(codes) + 1
+        return row
+
+    def design_rows(self, tree_rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """`design_row` of every row at once."""
+        import numpy as np
+
+        numbers = len(self.numbers)
+        designs = np.zeros((len(tree_rows), len(self.design_names)))
+        means, scales = (
+            (np.array(each) for each in zip(*self._moments, strict=True)) if numbers else (0.0, 1.0)
+        )
+        designs[:, :numbers] = np.nan_to_num((tree_rows[:, :numbers] - means) / scales, nan=0.0)
+        start = numbers
+        for place, (_, codes) in enumerate(self._codes):
+            known = np.flatnonzero(~np.isnan(tree_rows[:, numbers + place]))
+            designs[known, start + tree_rows[known, numbers + place].astype(int)] = 1.0
+            start += len(codes) + 1
+        return designs
+
+    @cached_property
+    def _number_names(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.numbers)
+
+    @cached_property
+    def _moments(self) -> tuple[tuple[float, float], ...]:
+        return tuple((column.mean, column.scale) for column in self.numbers)
+
+    @cached_property
+    def _codes(self) -> tuple[tuple[str, dict[str, int]], ...]:
+        return tuple(
+            (column.name, {level: code for code, level in enumerate(column.levels)})
+            for column in self.categories
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """The encoding as JSON values; `from_json` reads it back."""
+        return {
+            "numbers": [[column.name, column.mean, column.scale] for column in self.numbers],
+            "categories": [[column.name, list(column.levels)] for column in self.categories],
+        }
+
+    @classmethod
+    def from_json(cls, written: Mapping[str, Any]) -> FeatureEncoding:
+        """The encoding that `as_json` wrote."""
+        return cls(
+            tuple(
+                NumberColumn(str(name), float(mean), float(scale)) for name, mean, scale in written["numbers"]
+            ),
+            tuple(
+                CategoryColumn(str(name), tuple(map(str, levels))) for name, levels in written["categories"]
+            ),
+        )
+
+    @classmethod
+    def learn(cls, columns: Columns) -> FeatureEncoding:
+        """The encoding of these columns: constant features get no column, rare levels become "other".
+
+        A feature is a number if every value that is there is one (truth values count as 0 and 1).
+        """
+        numbers: list[NumberColumn] = []
+        categories: list[CategoryColumn] = []
+        for name in sorted(columns)[:FEATURES_MAX]:
+            values = columns[name]
+            if str in set(map(type, values)):
+                categories += _category(name, values)
+            else:
+                numbers += _number(name, values)
+        return cls(tuple(numbers), tuple(categories))
+
+
+def columns_of(rows: Sequence[Features]) -> Columns:
+    """The values of every feature, row by row; None where a row does not have it."""
+    return {name: [row.get(name) for row in rows] for name in sorted(set().union(*rows))}
+
+
+def number_in(value: object) -> float:
+    """The value as a finite number, else NaN.
+
+    >>> number_in(True), number_in("seven"), number_in(float("inf"))
+    (1.0, nan, nan)
+    """
+    if isinstance(value, (int, float)) and isfinite(value):
+        return float(value)
+    return nan
+
+
+def _as_numbers(values: Sequence[FeatureValue]) -> NDArray[np.float64]:
+    import numpy as np
+
+    if str in set(map(type, values)):
+        values = [number_in(value) for value in values]
+    numbers = np.array(values, dtype=np.float64)
+    numbers[~np.isfinite(numbers)] = np.nan
+    return numbers
+
+
+def _number(name: str, values: Sequence[FeatureValue]) -> list[NumberColumn]:
+    numbers = _as_numbers(values)
+    known = numbers[numbers == numbers]  # noqa: PLR0124  not NaN
+    if len(known) < 2:
+        return []
+    mean, scale = float(known.mean()), float(known.std())
+    # A spread that is nothing but rounding would blow up into a column of noise.
+    return [NumberColumn(name, mean, scale)] if scale > 1e-9 * max(1.0, abs(mean)) else []
+
+
+def _category(name: str, values: Sequence[FeatureValue]) -> list[CategoryColumn]:
+    counts = Counter(str(value) for value in values if value is not None)
+    enough = min(LEVEL_ROWS_MIN, max(1, len(values) // 50))
+    common = sorted(counts, key=lambda level: (-counts[level], level))[:LEVELS_MAX]
+    levels = tuple(sorted(level for level in common if counts[level] >= enough))
+    varies = len(counts) > 1 or None in values
+    return [CategoryColumn(name, levels)] if levels and varies else []

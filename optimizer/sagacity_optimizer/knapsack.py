@@ -1,0 +1,119 @@
+"""One option per step, least expected cost, worst-case seconds within a budget.
+
+Along a fixed order the cost to come is a chain: V_k = min over options o of a_ko + g_ko * V_(k+1), V_n = 0,
+with a the cost of the step itself (its failure included) and g its probability to go on. All g are at least
+0, so without a budget the backward pass is exact. With one it is a multiple-choice knapsack whose values
+multiply along the chain instead of adding up; the recursion then runs over the seconds left, on a grid.
+Weights are rounded up to ticks, so the answer always fits, and it is at least as good as the best answer
+for the budget less one tick per step: (1 - steps / TICKS) of it. `cpsat` solves the same problem exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from sagacity_optimizer.problem import Floats
+
+TICKS = 1_000
+TIE = 1e-12
+
+
+class Link(NamedTuple):
+    """The options of one position: cost of the step itself, probability to go on, worst-case seconds."""
+
+    cost: Floats
+    go: Floats
+    weight_s: Floats
+
+
+def choose(links: Sequence[Link], budget_s: float | None) -> list[int] | None:
+    """The number of the chosen option per position, or None when nothing fits. First of equals wins."""
+    picks = unconstrained(links)
+    if budget_s is None or weight_s(links, picks) <= budget_s:
+        return picks
+    if sum(float(link.weight_s.min()) for link in links) > budget_s:
+        return None
+    return _on_grid(links, budget_s)
+
+
+def unconstrained(links: Sequence[Link]) -> list[int]:
+    """The exact backward pass without a budget."""
+    value, picks = 0.0, []
+    for link in reversed(links):
+        totals = link.cost + link.go * value
+        picks.append(_first_best(totals))
+        value = float(totals.min())
+    return picks[::-1]
+
+
+def value_of(links: Sequence[Link], picks: Sequence[int]) -> float:
+    """The expected cost of a choice."""
+    value = 0.0
+    for link, pick in zip(reversed(links), reversed(picks), strict=True):
+        value = float(link.cost[pick] + link.go[pick] * value)
+    return value
+
+
+def weight_s(links: Sequence[Link], picks: Sequence[int]) -> float:
+    """The worst-case seconds of a choice."""
+    return sum(float(link.weight_s[pick]) for link, pick in zip(links, picks, strict=True))
+
+
+def useful(link: Link, value_low: float, value_high: float) -> list[int]:
+    """The options that no lighter one beats for any cost to come between the two values.
+
+    Costs are straight lines in the cost to come, so comparing the ends suffices.
+    """
+    low, high = link.cost + link.go * value_low, link.cost + link.go * value_high
+    kept: list[int] = []
+    for o in np.lexsort((np.arange(len(low)), high, low, link.weight_s)).tolist():
+        if not any(low[k] <= low[o] and high[k] <= high[o] for k in kept):
+            kept.append(o)
+    return sorted(kept)
+
+
+def value_ranges(links: Sequence[Link]) -> list[tuple[float, float]]:
+    """Per position, bounds of the cost to come after it over all choices."""
+    low = high = 0.0
+    ranges = []
+    for link in reversed(links):
+        ranges.append((low, high))
+        low, high = float((link.cost + link.go * low).min()), float((link.cost + link.go * high).max())
+    return ranges[::-1]
+
+
+def _on_grid(links: Sequence[Link], budget_s: float) -> list[int] | None:
+    tick_s = budget_s / TICKS
+    value = np.zeros(TICKS + 1)
+    tables: list[tuple[list[int], Floats]] = []
+    for link, bounds in zip(reversed(links), reversed(value_ranges(links)), strict=True):
+        options = useful(link, *bounds)
+        ticks = _ticks(link.weight_s[options], tick_s)
+        totals = np.full((len(options), TICKS + 1), np.inf)
+        for row, (option, used) in enumerate(zip(options, ticks, strict=True)):
+            if used <= TICKS:
+                totals[row, used:] = link.cost[option] + link.go[option] * value[: TICKS + 1 - used]
+        tables.append((options, totals))
+        value = totals.min(axis=0)
+    return _read_back(links, tables[::-1], tick_s) if np.isfinite(value[TICKS]) else None
+
+
+def _read_back(links: Sequence[Link], tables: Sequence[tuple[list[int], Floats]], tick_s: float) -> list[int]:
+    left, picks = TICKS, []
+    for link, (options, totals) in zip(links, tables, strict=True):
+        row = _first_best(totals[:, left])
+        picks.append(options[row])
+        left -= _ticks(link.weight_s[[options[row]]], tick_s)[0]
+    return picks
+
+
+def _ticks(weights_s: Floats, tick_s: float) -> list[int]:
+    return [int(x) for x in np.minimum(np.ceil(weights_s / tick_s - 1e-9), TICKS + 1)]
+
+
+def _first_best(totals: Floats) -> int:
+    best = totals.min()
+    return int(np.argmax(totals <= best + TIE * (1 + abs(best))))

@@ -1,0 +1,159 @@
+"""`sagacity train` on small real datasets of both kinds, and what can be done with its result."""
+
+import json
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from sagacity_api.cli import main
+from sagacity_data import AttemptOutcome, AttemptRow
+from sagacity_data.store import DatasetStore
+from sagacity_engine import Direction, FailureClass, Kind, read_saga
+
+START = 1_780_000_000.0
+RUNS = 500
+SAGA = {"saga": "errand", "steps": [{"name": "ask"}, {"name": "do"}]}
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def command(*arguments: object) -> tuple[int, str, str]:
+        code = main.run([str(argument) for argument in arguments])
+        told = capsys.readouterr()
+        return code, told.out, told.err
+
+    return command
+
+
+def row(number: int, step: str, *, rush: bool, fails: bool) -> AttemptRow:
+    at = START + 600.0 * number
+    saga = read_saga(SAGA)
+    return AttemptRow(
+        run_id=f"run-{number:04}",
+        saga=saga.name,
+        definition_hash=saga.definition_hash,
+        step=step,
+        service=step,
+        region="",
+        kind=Kind.COMPENSATABLE,
+        direction=Direction.FORWARD,
+        attempt=1,
+        position=saga.names.index(step),
+        steps_done=saga.names.index(step),
+        in_flight=0,
+        scheduled_at=at,
+        started_at=at,
+        timeout_s=10.0,
+        maximum_attempts=3,
+        ended_at=at + 1 + number % 7 / 10,
+        outcome=AttemptOutcome.REFUSED if fails else AttemptOutcome.SUCCEEDED,
+        error_type="Busy" if fails else "",
+        failure_class=FailureClass.TRANSIENT if fails else None,
+        launch_at=at,
+        arm="author",
+        propensity=1.0,
+        fallback=False,
+        advice_id="",
+        model_version="",
+        context={"rush": rush},
+        features={"context.rush": float(rush), "weekday": float(number % 7)},
+    )
+
+
+@pytest.fixture(scope="module")
+def attempts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs whose first step mostly fails in the rush, and hardly ever else."""
+    draws = random.Random(3)
+    store = DatasetStore(tmp_path_factory.mktemp("attempts") / "dataset")
+    rows = []
+    for number in range(RUNS):
+        rush = draws.random() < 0.4
+        fails = draws.random() < (0.7 if rush else 0.05)
+        rows += [row(number, "ask", rush=rush, fails=fails), row(number, "do", rush=rush, fails=False)]
+    store.append(rows)
+    return store.folder
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An event log in which the first activity mostly tells the outcome."""
+    draws = random.Random(4)
+    begin = datetime(2024, 1, 1, tzinfo=UTC)
+    event = (
+        '<event><string key="concept:name" value="{}"/><date key="time:timestamp" value="{}"/></event>'.format
+    )
+    traces = []
+    for number in range(400):
+        at = begin + timedelta(hours=number)
+        easy = draws.random() < 0.5
+        good = draws.random() < (0.9 if easy else 0.1)
+        names = ["easy" if easy else "hard", "work", "GOOD" if good else "BAD"]
+        events = "".join(event(name, (at + timedelta(minutes=n)).isoformat()) for n, name in enumerate(names))
+        traces.append(f'<trace><string key="concept:name" value="c{number}"/>{events}</trace>')
+    path = tmp_path_factory.mktemp("log") / "log.xes"
+    path.write_text(f"<log>{''.join(traces)}</log>", encoding="utf-8")
+    return path
+
+
+@pytest.mark.slow
+def test_a_model_of_steps_can_be_used(run: Run, attempts: Path, tmp_path: Path) -> None:
+    """Training finds the signal, keeps a bundle, and predictions from it know the rush."""
+    bundle = tmp_path / "bundle"
+    at = START + 600 * RUNS + 3600
+    code, out, err = run("train", "--dataset", attempts, "--into", bundle, "--at", at, "--seed", 1, "--json")
+    told = json.loads(out)
+    assert (code, told["signal"], told["runs"]) == (0, True, RUNS)
+    assert f"kept in {bundle}" in err
+    refusal = told["targets"]["refusal"]
+    assert refusal["recipe"] != "base"
+    assert refusal["scores"].keys() >= {"base", refusal["recipe"]}
+    document = tmp_path / "errand.json"
+    document.write_text(json.dumps(SAGA), encoding="utf-8")
+    chances = {}
+    for rush in ("true", "false"):
+        code, out, _ = run("predict", document, "--bundle", bundle, "--context", f"rush={rush}", "--at", at, "--json")
+        prediction = json.loads(out)
+        assert (code, prediction["model"], prediction["fallback"]) == (
+            0,
+            {"version": told["version"], "kind": "learned"},
+            False,
+        )
+        chances[rush] = prediction["steps"][0]["first_refusal_probability"]
+    assert chances["true"] > 0.4 > 0.2 > chances["false"]
+
+
+@pytest.mark.slow
+def test_the_registry_hands_out_its_champion(run: Run, attempts: Path, tmp_path: Path) -> None:
+    """What was promoted in a registry answers under --registry; the figures are printed as a table."""
+    registry = tmp_path / "registry"
+    at = START + 600 * RUNS + 3600
+    code, out, err = run("train", "--dataset", attempts, "--registry", registry, "--at", at, "--seed", 1)
+    assert code == 0
+    assert "base" in out
+    assert "is the champion now" in err
+    document = tmp_path / "errand.json"
+    document.write_text(json.dumps(SAGA), encoding="utf-8")
+    code, out, _ = run("plan", document, "--registry", registry, "--json")
+    assert (code, json.loads(out)["model"]["kind"]) == (0, "learned")
+
+
+@pytest.mark.slow
+def test_a_model_of_cases_is_judged(run: Run, log: Path, tmp_path: Path) -> None:
+    """An imported log trains a model whose figures stand beside the base rate's, and is kept once."""
+    rule = ["--outcome-activities", "GOOD,BAD", "--success", "GOOD"]
+    assert run("import", "xes", log, "--into", tmp_path / "set", *rule)[0] == 0
+    code, out, err = run("train", "--dataset", tmp_path / "set", "--into", tmp_path / "model")
+    assert code == 0, err
+    assert "log loss" in out
+    assert "base rate" in out
+    figures = json.loads((tmp_path / "model" / "figures.json").read_text("utf-8"))
+    assert figures["signal"] is True
+    assert figures["scores"]["log_loss"] < figures["scores"]["base_log_loss"]
+    code, _, err = run("train", "--dataset", tmp_path / "set", "--into", tmp_path / "model")
+    assert code == 2
+    assert "not empty" in err

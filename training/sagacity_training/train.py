@@ -1,0 +1,259 @@
+"""History in, bundle out: the three targets of the step models, chosen honestly, fitted on all that is known.
+
+    rows and labels -> table -> slices in time order -> candidates, choice -> refit on the whole -> bundle
+
+Figures come from the select slice, which nothing behind them was fitted on; the model that is served is the
+chosen recipe fitted again on the whole history, so it has seen more than the one the figures are about.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+from sagacity_data.labels import Label, label
+from sagacity_data.rows import Row
+from sagacity_data.store import DatasetStore
+from sagacity_models.base_rates import BaseRates
+from sagacity_models.bundle import Bundle, save_bundle, stamped
+from sagacity_models.encoding import Columns, FeatureEncoding, columns_of
+from sagacity_models.registry import CHAMPION, STEP_MODELS, Registry
+from sagacity_models.registry_process import RegistryProcess
+from sagacity_models.step_models import Recipe
+from sagacity_training.durations import train_durations
+from sagacity_training.errors import NothingToLearn, NotKept
+from sagacity_training.failure_classes import train_classes
+from sagacity_training.matrices import Matrices, encode
+from sagacity_training.plots import calibration_figure, confusion_figure, save_figure
+from sagacity_training.refusals import train_refusals
+from sagacity_training.report import figures_of, report
+from sagacity_training.slices import Slices, slice_by_time
+from sagacity_training.step_table import StepRow, StepTable, evidence_of
+from sagacity_training.targets import SlicedMatrices, Target
+
+Progress = Callable[[str], None]
+
+LIBRARIES: Final = ("lightgbm", "numpy", "scikit-learn")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingResult:
+    """A trained model and what is to be said of it. `kept_in` is the folder it was saved to, if it was."""
+
+    model: Bundle
+    targets: tuple[Target, ...]
+    rows: int
+    runs: int
+    kept_in: Path | None = None
+    model_version: str = ""
+    promoted: bool = False
+
+    @property
+    def version(self) -> str:
+        """The bundle's version: the same from the same data and seed."""
+        return self.model.version
+
+    @property
+    def signal(self) -> bool:
+        """Whether any model beat the base rates."""
+        return any(target.choice.recipe is not Recipe.BASE for target in self.targets)
+
+    @property
+    def bundle(self) -> Path:
+        """The folder that holds the bundle; raises `NotKept` where training was given none to keep it in."""
+        if self.kept_in is None:
+            raise NotKept("the bundle was not saved; train with a folder or a registry")
+        return self.kept_in
+
+    def table(self) -> str:
+        """The figures of every target beside the base rates', as plain text."""
+        return report(self.targets, self.rows, self.runs)
+
+
+def train_steps(
+    dataset_dir: str | os.PathLike[str],
+    *,
+    seed: int,
+    at: float,
+    registry: Registry | None = None,
+    folder: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+) -> TrainingResult:
+    """Train on what the dataset knew at `at` (seconds since 1970), and keep the bundle.
+
+    It is saved to `folder` if given, and logged to `registry` if given, with figures and plots, as a new
+    version. The registry's champion becomes this version if history carried a signal, or if there is no
+    champion yet: base rates are an honest first one, but nothing to replace a model with. Raises
+    `NothingToLearn` on an empty dataset, and what the store, the bundle and the registry raise.
+    """
+    tell = progress or _silent
+    created_at = datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+    with RegistryProcess(registry) if registry is not None else nullcontext() as process:
+        tell("reading the dataset")
+        rows = DatasetStore(dataset_dir).read_attempts(until=at)
+        result = fit_bundle(rows, seed=seed, at=at, progress=progress)
+        if process is not None:
+            tell("logging to the registry")
+            result = _logged(result, process, created_at)
+    if folder is not None:
+        save_bundle(result.model, folder, created_at=created_at)
+        result = replace(result, kept_in=Path(folder))
+    return result
+
+
+def _logged(result: TrainingResult, registry: RegistryProcess, created_at: str) -> TrainingResult:
+    facts = result.model.facts
+    params = {
+        "bundle": result.version,
+        **{name: facts[name] for name in ("seed", "data_sha256", "rows", "runs")},
+        **{f"recipe.{target.name}": target.choice.recipe for target in result.targets},
+    }
+    with tempfile.TemporaryDirectory() as scratch:
+        bundle, figures = Path(scratch, "bundle"), Path(scratch, "figures")
+        save_bundle(result.model, bundle, created_at=created_at)
+        figures.mkdir()
+        _draw(result.targets, figures)
+        (figures / "figures.txt").write_text(result.table() + "\n", encoding="utf-8")
+        logged = registry.log(
+            "steps",
+            params=params,
+            metrics=figures_of(result.targets),
+            artifacts={"bundle": bundle, "figures": figures},
+            model=STEP_MODELS,
+            model_artifact="bundle",
+        )
+    promoted = result.signal or registry.version(CHAMPION, model=STEP_MODELS) is None
+    if promoted:
+        registry.promote(logged.version, model=STEP_MODELS, alias=CHAMPION)
+    return replace(result, kept_in=logged.folder, model_version=logged.version, promoted=promoted)
+
+
+def _draw(targets: tuple[Target, ...], folder: Path) -> None:
+    for target in targets:
+        if target.name == "refusal" and len(target.outcomes):
+            save_figure(calibration_figure(target.outcomes, target.forecasts), folder / "calibration.png")
+        if target.name == "classes" and len(target.outcomes):
+            save_figure(confusion_figure(target.facts["confusion"]), folder / "confusion.png")
+
+
+def fit_bundle(
+    rows: Iterable[Row],
+    *,
+    seed: int,
+    at: float,
+    labels: Iterable[Label] | None = None,
+    progress: Progress | None = None,
+) -> TrainingResult:
+    """The bundle that these rows give, in any order, from what was known at `at`; nothing is written.
+
+    `labels` default to `label(rows)`. Raises `NothingToLearn` where no row has a launch and an end.
+    """
+    import lightgbm  # noqa: F401  loaded first, so that the threads of what it brings are limited, too
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
+
+    # The matrices are small: threads would only wait for each other, badly so where cores are shared.
+    with threadpool_limits(1):
+        return _fitted(list(rows), labels, seed, at, progress or _silent)
+
+
+def _fitted(
+    listed: list[Row], labels: Iterable[Label] | None, seed: int, at: float, tell: Progress
+) -> TrainingResult:
+    table = StepTable.of(listed, label(listed) if labels is None else labels).where(
+        lambda row: row.known_at <= at
+    )
+    if not len(table):
+        raise NothingToLearn(
+            f"none of {len(listed)} rows is a first attempt that was launched and had ended by {at!r}; "
+            "record some runs, or import a history with times"
+        )
+    tell(f"encoding {len(table)} attempted steps of {table.runs} runs")
+    slices = slice_by_time(table)
+    columns = columns_of([row.features for row in table])
+    figures = _Stage.of(slices.fit, slices.cuts[0], table, columns)
+    served = _Stage.of(table, at, table, columns)
+    bundle = Bundle(base=served.base, encoding=served.encoding)
+    targets: list[Target] = []
+    for name, train in _TRAINERS.items():
+        tell(f"learning {name}")
+        keep, known_at = _WHEN[name]
+        sliced = SlicedMatrices.of(slices.targets(keep, known_at, at), figures.matrices)
+        known = table.where(partial(_is_known, keep, known_at, at))
+        model, target = train(
+            sliced,
+            figures.base,
+            served.matrices.of(known),
+            served.base,
+            seed,
+        )
+        bundle = replace(bundle, **{name: model})
+        targets.append(target)
+    facts = _facts(served.matrices, targets, seed, slices)
+    bundle = stamped(replace(bundle, facts=facts))
+    return TrainingResult(model=bundle, targets=tuple(targets), rows=len(table), runs=table.runs)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """Base rates and encoding learnt from one part of the table, and rows encoded with it."""
+
+    base: BaseRates
+    encoding: FeatureEncoding
+    matrices: Matrices
+
+    @classmethod
+    def of(cls, learnt: StepTable, cut: float, table: StepTable, columns: Columns) -> _Stage:
+        """`learnt` is the beginning of `table`: both are in the order of launch."""
+        encoding = FeatureEncoding.learn({name: values[: len(learnt)] for name, values in columns.items()})
+        base = BaseRates.estimate(evidence_of(learnt, cut))
+        return cls(base, encoding, encode(table, columns, encoding))
+
+
+_TRAINERS: Final[dict[str, Callable[..., tuple[Any, Target]]]] = {
+    "refusal": train_refusals,
+    "classes": train_classes,
+    "durations": train_durations,
+}
+_WHEN: Final[dict[str, tuple[Callable[[StepRow], bool], Callable[[StepRow], float]]]] = {
+    "refusal": (lambda _: True, lambda row: row.known_at),
+    "classes": (lambda row: row.failure_class is not None, lambda row: row.class_known_at),
+    "durations": (lambda row: row.duration_s is not None, lambda row: row.known_at),
+}
+"""Per target: which rows hold it, and since when each does."""
+
+
+def _is_known(
+    keep: Callable[[StepRow], bool], known_at: Callable[[StepRow], float], at: float, row: StepRow
+) -> bool:
+    return keep(row) and known_at(row) <= at
+
+
+def _facts(whole: Matrices, targets: list[Target], seed: int, slices: Slices) -> dict[str, Any]:
+    return {
+        "seed": seed,
+        "data_sha256": whole.content_hash,
+        "rows": len(whole),
+        "runs": len({row.run_id for row in whole.rows}),
+        "libraries": {name: version(name) for name in LIBRARIES},
+        "slices": {
+            "fit": len(slices.fit),
+            "tune": len(slices.tune),
+            "calibrate": len(slices.calibrate),
+            "select": len(slices.select),
+        },
+        "figures_from": "the select slice, which nothing behind the figures was fitted on; "
+        "the served model is the chosen recipe fitted again on all rows",
+        "targets": {target.name: target.as_json() for target in targets},
+    }
+
+
+def _silent(message: str) -> None:
+    del message
