@@ -7,6 +7,7 @@ does not need a model must not wait for one.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,10 +28,10 @@ class SourceRefused(Exception):
 
 def bundle_counsel(bundle_folder: Path, dataset_folder: Path | None) -> Counsel:
     """Answers with a bundle, warmed with the history of a dataset; raises `SourceRefused`."""
-    import sagacity_optimizer  # noqa: F401  loaded now, so that the first question does not wait for it
     from sagacity_models.base_rates import BaseRateForecaster
     from sagacity_models.forecaster import BundleForecaster
 
+    import_module("sagacity_optimizer")  # now, so that the first question does not wait for it
     bundle = _bundle(bundle_folder)
     history = warm_history(dataset_folder)
     return Counsel(

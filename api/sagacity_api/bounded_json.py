@@ -16,8 +16,11 @@ from typing import Any, Final, NoReturn
 BYTES_MAX: Final = 1024 * 1024
 DEPTH_MAX: Final = 32
 
-# Strings are passed over whole (an unfinished one to the end), so only structural brackets are counted.
-_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
+# A string whole, or an unfinished one to the end: what is left after them is structure.
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_ALIKE = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKET = bytes(set(range(256)) - set(b"[]{}"))
 
 
 class JsonRefused(ValueError):
@@ -47,19 +50,21 @@ def read_json(text: bytes, *, bytes_max: int = BYTES_MAX, depth_max: int = DEPTH
         raise JsonTooLarge(f"the text has more than {bytes_max:,} bytes")
     _require_shallow(text, depth_max)
     try:
-        decoded = text.decode("utf-8")
-        if re.search(r"\\u[dD][89a-fA-F]", decoded):
-            _require_whole_surrogates(decoded)
-        return json.loads(
-            decoded,
+        value = json.loads(
+            text.decode("utf-8"),
             object_pairs_hook=_object,
             parse_constant=_constant,
             parse_float=_float,
             parse_int=_int,
         )
+        if _SURROGATE.search(text):
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+        return value
     except UnicodeDecodeError as error:
         line = text.count(b"\n", 0, error.start) + 1
         raise JsonRefused(f"is not UTF-8 at byte {error.start}", line) from None
+    except UnicodeEncodeError:
+        raise JsonRefused("a text holds half of a surrogate pair; write the whole character") from None
     except json.JSONDecodeError as error:
         raise JsonRefused(f"column {error.colno}: {error.msg}", error.lineno) from None
 
@@ -70,29 +75,18 @@ def write_json(value: object) -> bytes:
 
 
 def _require_shallow(text: bytes, depth_max: int) -> None:
-    depth = 0
-    for token in _TOKEN.finditer(text):
-        match token[0]:
-            case b"[" | b"{":
-                depth += 1
-                if depth > depth_max:
-                    line = text.count(b"\n", 0, token.start()) + 1
-                    raise JsonTooDeep(f"nests deeper than {depth_max} levels", line)
-            case b"]" | b"}":
-                depth -= 1
-            case _:
-                pass
+    """Takes away the innermost brackets `depth_max` times; what was no deeper is gone then.
 
-
-def _require_whole_surrogates(decoded: str) -> None:
-    """Pairs are whole characters; a half of one is refused."""
-    for escaped in re.finditer(r'"(?:[^"\\]++|\\.)*+"?', decoded, re.DOTALL):
-        try:
-            json.loads(escaped[0], strict=False).encode("utf-8")
-        except UnicodeEncodeError:
-            raise JsonRefused("a text holds half of a surrogate pair; write the whole character") from None
-        except json.JSONDecodeError:
-            return  # the parser proper says where
+    Each pass is one call in C, so this is cheap for any text. Where brackets do not match, something is left
+    for the parser to refuse, unless so much was opened that parsing it would recurse too deep.
+    """
+    left = _STRING.sub(b"", text).translate(_ALIKE, _NO_BRACKET)
+    for _ in range(depth_max):
+        if not left:
+            return
+        left = left.replace(b"[]", b"")
+    if b"[]" in left or left.count(b"[") > depth_max:
+        raise JsonTooDeep(f"nests deeper than {depth_max} levels")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -39,38 +39,18 @@ from sagacity_engine.attempts import Surroundings, journaled
 from sagacity_engine.clock import SteadyClock
 from sagacity_engine.driver import RunDriver, Services
 from sagacity_engine.errors import EngineError, JournalRefused, RunRefused, SagaRefused
-from sagacity_engine.events import AttemptStarted, CancelRequested, RunStarted, Status
+from sagacity_engine.events import AttemptStarted, CancelRequested, RunStarted
 from sagacity_engine.handlers import BoundSaga
 from sagacity_engine.journal import Journal, JournalConflict, RunSummary
 from sagacity_engine.listeners import Listener, Listeners
 from sagacity_engine.machine import RunState
-from sagacity_engine.plan import Plan
+from sagacity_engine.results import RunResult, result_of
 
 _LOG = logging.getLogger("sagacity_engine")
 
 RUN_ID_MAX = 200
 REASONS_MAX, TEXT_MAX = 20, 500
 HOLDOUT = "the run is in the holdout, which keeps the author's plan"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunResult:
-    """How a run ended. Times are seconds since the epoch; `step` and `reason` say what stopped it."""
-
-    run_id: str
-    saga: str
-    status: Status
-    outputs: Mapping[str, Any]
-    reason: str
-    step: str
-    plan: Plan
-    arm: Arm
-    fallback: bool
-    advice_id: str
-    model_version: str
-    reasons: tuple[str, ...]
-    started_at: float
-    ended_at: float
 
 
 @dataclass(slots=True)
@@ -461,28 +441,6 @@ class Engine:
         self._services.around.threads.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(self._journal.close)
         await asyncio.to_thread(self._listeners.close, self._shutdown_s)
-
-
-def result_of(state: RunState) -> RunResult:
-    """The result of a run that has ended."""
-    assert state.ended is not None, "only an ended run has a result"
-    started, ended = state.started, state.ended
-    return RunResult(
-        run_id=started.run_id,
-        saga=state.saga.name,
-        status=ended.status,
-        outputs=state.outputs,
-        reason=ended.reason,
-        step=ended.step,
-        plan=state.plan,
-        arm=Arm(started.arm),
-        fallback=started.fallback,
-        advice_id=started.advice_id,
-        model_version=started.model_version,
-        reasons=started.reasons,
-        started_at=started.at,
-        ended_at=ended.at,
-    )
 
 
 def _by_name(sagas: Iterable[BoundSaga]) -> dict[str, BoundSaga]:

@@ -7,6 +7,7 @@ stages. The first breach is raised; nothing here repairs anything.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from sagacity_engine import precedence
@@ -186,7 +187,8 @@ def _stages(saga: Saga) -> None:
         return
     staged = [name for stage in saga.stages for name in stage]
     if sorted(staged) != sorted(saga.names):
-        odd = sorted(set(staged) ^ set(saga.names)) or sorted({n for n in staged if staged.count(n) > 1})
+        counts = Counter(staged)
+        odd = sorted(set(staged) ^ set(saga.names)) or sorted(n for n in counts if counts[n] > 1)
         raise SagaRefused(f"stages must hold every step exactly once; look at {', '.join(map(repr, odd))}")
     done: set[str] = set()
     arcs = saga.arcs

@@ -34,7 +34,8 @@ def bounded_order(
     structure, names = problem.structure, problem.saga.names
     order = good_order(values, structure.before, names, BEAM_EXACT if exact else BEAM)
     lower = folded(problem, terms, timed=False) if joined else values
-    bound = lower_bound(lower, structure, CHANGES_EXACT if exact else CHANGES)
+    changes = CHANGES_EXACT if exact else CHANGES
+    bound = lower_bound(lower, structure, changes if len(order) <= BEAM_STEPS_MAX else 0)
     if bound <= 0.0:
         return order, 1.0
     least = bound - credit(problem, terms, lower)

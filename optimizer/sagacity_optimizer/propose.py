@@ -151,6 +151,9 @@ class _Search:
             picks = self._options(order, effects, budget_s)
             if picks == was:  # the order is best for these options, and they for the order
                 break
+        else:
+            if self.reorders:
+                order, gap = self._order(picks)
         effects = effects_along(self.problem, self.table, picks, order)
         return built_plan(self.problem, self.table, order, picks, effects, joined=self.joined), gap
 

@@ -39,7 +39,11 @@ def test_any_bytes_are_read_or_refused(text: bytes) -> None:
     [
         (b'{"a": 1,\n"b": }', 2, "Expecting value"),
         (b'["a",\n\n"\xff"]', 3, "not UTF-8"),
-        (b"\n" + b"[" * 33, 2, "nests deeper than 32"),
+        (b"\n" + b"[" * 33, None, "nests deeper than 32"),
+        (b"[" * 33 + b"]" * 33, None, "nests deeper than 32"),
+        (b"[" * 20 + b"{" * 20 + b"}]" * 20, None, "nests deeper than 32"),
+        (b"]" * 100, 1, "Expecting value"),
+        (b"[1}", 1, "delimiter"),
         (b'{"a": 1, "a": 2}', None, "'a' occurs twice"),
         (b"[NaN]", None, "NaN is no JSON number"),
         (b"[-1e400]", None, "too large"),

@@ -12,7 +12,7 @@ from sagacity_engine.plan import OnFailure, Plan, Strategy, author_plan, staged_
 from sagacity_optimizer import Evaluation, evaluate, optimize
 from sagacity_optimizer.errors import ForecastRefused, PlanNotEvaluable
 
-RUNS = 2_500
+RUNS = 1_500
 
 
 def plan_of(case: Any, kind: str) -> Plan:
@@ -52,7 +52,7 @@ def deviations(evaluation: Evaluation, runs: Sequence[Any]) -> dict[str, float]:
     }
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("kind", ["author", "advised"])
 def test_sequential_plans_agree_with_the_simulation(
     kind: str, seed: int, random_case: Callable[..., Any], simulate: Callable[..., Any]
@@ -64,7 +64,7 @@ def test_sequential_plans_agree_with_the_simulation(
     assert {name: z for name, z in far.items() if abs(z) > 4} == {}
 
 
-@pytest.mark.parametrize("seed", range(100, 108))
+@pytest.mark.parametrize("seed", range(100, 106))
 def test_deadlines_agree_with_the_simulation(
     seed: int, random_case: Callable[..., Any], simulate: Callable[..., Any]
 ) -> None:
@@ -78,7 +78,7 @@ def test_deadlines_agree_with_the_simulation(
 
 
 @pytest.mark.parametrize("deadline", [False, True])
-@pytest.mark.parametrize("seed", range(200, 206))
+@pytest.mark.parametrize("seed", range(200, 205))
 def test_side_by_side_plans_agree_with_the_simulation(
     seed: int, deadline: bool, random_case: Callable[..., Any], simulate: Callable[..., Any]
 ) -> None:
@@ -94,7 +94,7 @@ def test_side_by_side_plans_agree_with_the_simulation(
 @pytest.mark.parametrize("deadline", [False, True])
 def test_the_parts_sum_to_the_whole(kind: str, deadline: bool, random_case: Callable[..., Any]) -> None:
     """End probabilities sum to 1 and the steps' costs to the expected cost; asking twice changes nothing."""
-    for seed in range(300, 315):
+    for seed in range(300, 308):
         case = random_case(seed, deadline=deadline)
         plan = plan_of(case, kind)
         evaluation = evaluate(plan, case.saga, case.forecast)

@@ -26,7 +26,7 @@ FREEDOMS = st.builds(
 )
 
 
-@settings(derandomize=True, max_examples=80, deadline=None)
+@settings(derandomize=True, max_examples=50, deadline=None)
 @given(seed=st.integers(0, 10_000), freedom=FREEDOMS, deadline=st.booleans())
 def test_every_proposal_is_legal_never_dearer_and_repeatable(
     random_case: Callable[..., Any], seed: int, freedom: SagaFreedom, deadline: bool
@@ -45,7 +45,7 @@ def test_every_proposal_is_legal_never_dearer_and_repeatable(
     assert optimize(case.saga, case.forecast) == proposal
 
 
-@settings(derandomize=True, max_examples=12, deadline=None)
+@settings(derandomize=True, max_examples=8, deadline=None)
 @given(seed=st.integers(0, 10_000), deadline=st.booleans())
 def test_exact_is_not_worse_than_fast(random_case: Callable[..., Any], seed: int, deadline: bool) -> None:
     """The exact search finds the same plan without a deadline; with one its plan is legal and not dearer."""
@@ -151,7 +151,7 @@ def test_failing_on_purpose_is_never_advised() -> None:
 def test_a_deadline_the_author_keeps_is_kept(random_case: Callable[..., Any]) -> None:
     """Where the author's plan fits under the deadline in the worst case, so does the advised one."""
     tested = 0
-    for seed in range(60):
+    for seed in range(30):
         case = random_case(seed, pivot=False)
         worst = evaluate(author_plan(case.saga), case.saga, case.forecast).worst_case_s
         saga = replace(case.saga, deadline_s=worst)
@@ -159,7 +159,7 @@ def test_a_deadline_the_author_keeps_is_kept(random_case: Callable[..., Any]) ->
         assert proposal.advised.worst_case_s <= worst + 1e-9
         assert proposal.advised.deadline_probability == 0
         tested += proposal.plan != author_plan(saga)
-    assert tested > 20
+    assert tested > 10
 
 
 def test_a_twenty_step_saga_is_searched_as_a_whole(random_case: Callable[..., Any]) -> None:
@@ -168,6 +168,16 @@ def test_a_twenty_step_saga_is_searched_as_a_whole(random_case: Callable[..., An
     saga = replace(case.saga, policy=CostPolicy(latency_cost_per_s=0.05, failure_penalty=300.0))
     proposal = optimize(saga, case.forecast)
     assert proposal.advised.expected_cost < 0.95 * proposal.author.expected_cost
+
+
+def test_more_steps_than_bits_still_get_a_legal_order(plain_case: Callable[..., Any]) -> None:
+    """Past the 62 steps of the exact recursion, list scheduling orders eighty steps in eight chains."""
+    rows = [(1.0, 0.01 * (i % 7), 0.5 * (i % 5), (i - 8,) if i >= 8 else ()) for i in range(80)]
+    case = plain_case(rows, penalty=100.0)
+    proposal = optimize(case.saga, case.forecast)
+    assert check(proposal.plan, case.saga) == ()
+    assert proposal.advised.expected_cost < proposal.author.expected_cost
+    assert proposal.gap < 0.05
 
 
 @pytest.mark.parametrize("missing", ["reorder", "timeouts", "retries", "compensation"])

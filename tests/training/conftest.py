@@ -137,7 +137,7 @@ def _run(
         for attempt in (1, 2, 3):
             refused = draw.random() < repeat
             if refused and failure_class is FailureClass.UNKNOWN:
-                permanent = 0.75 if context["season"] == "high" else 0.2
+                permanent = 0.5 + signal * (0.25 if context["season"] == "high" else -0.3)
                 failure_class = (
                     FailureClass.PERMANENT if draw.random() < permanent else FailureClass.TRANSIENT
                 )

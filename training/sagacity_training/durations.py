@@ -47,9 +47,7 @@ def train_durations(
     import numpy as np
 
     values, limits = slices.select.told(_log_duration), slices.select.told(_log_limit)
-    base_logs = [
-        slices.select.based(fit_base, partial(_log_quantile, z=z)) for z in (0.0, Z90)
-    ]
+    base_logs = [slices.select.based(fit_base, partial(_log_quantile, z=z)) for z in (0.0, Z90)]
     base_losses = _losses(values, limits, base_logs)
     if len(slices.fit) < ROWS_MIN or slices.smallest < SLICE_ROWS_MIN:
         return DurationModel(), _target(choose(np.zeros(0), {}), values, limits, {"base": base_logs})

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sagacity_api.cli.errors import BadInput
+from sagacity_api.cli.errors import BadInput, CommandError
 from sagacity_api.cli.saga_commands import AsJson
 
 
@@ -20,9 +20,11 @@ def demo(
     as_json: AsJson = False,
 ) -> int:
     """Learn from a simulated travel agency, then run trips for real, kill the engine and recover."""
-    from sagacity_api.demo.story import DemoRefused, run_demo
+    from sagacity_api.demo import DemoRefused, LiveFailed, run_demo
 
     try:
         return run_demo(into=into, seed=seed, as_json=as_json)
     except DemoRefused as refusal:
         raise BadInput(str(refusal)) from None
+    except LiveFailed as failure:
+        raise CommandError(str(failure)) from None

@@ -80,7 +80,7 @@ def report(
 
 
 def _breaches(saga: Saga, line: RunLine, effects: Mapping[str, int]) -> Iterator[str]:
-    """A completed run booked every step and cancelled none; a compensated one cancelled whatever it booked."""
+    """A completed run booked every step and cancelled none; a compensated one cancelled what it booked."""
     for step in saga.steps:
         booked = effects.get(idempotency_key(line.run_id, step.name, Direction.FORWARD), 0)
         cancelled = effects.get(idempotency_key(line.run_id, step.name, Direction.UNDO), 0)

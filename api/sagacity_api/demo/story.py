@@ -24,12 +24,21 @@ from sagacity_training.ladder.compare import Comparison, summary
 from sagacity_training.ladder.play import TripOutcome
 from sagacity_training.ladder.policies import PolicyName
 from sagacity_training.ladder.race import Race, run_race
-from sagacity_training.ladder.season import Season, log_past, snapshot_path
+from sagacity_training.ladder.season import Season, log_past
 
-LOGGED = 4_000
-FRESH = 2_000
-LIVE = 200
 MARK = ".sagacity-demo"
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How many trips are logged, played afresh under each policy, and run live."""
+
+    logged: int = 4_000
+    fresh: int = 2_000
+    live: int = 200
+
+
+FULL = Scale()
 
 
 class DemoRefused(Exception):
@@ -58,27 +67,33 @@ class Places:
         return self.root / "bundle"
 
     @property
+    def snapshot(self) -> Path:
+        """The launch features as of the end of the history."""
+        return self.root / "features.json"
+
+    @property
     def live(self) -> Path:
         """The live part's journal and logs."""
         return self.root / "live"
 
 
-def run_demo(*, into: Path, seed: int, as_json: bool, workers: int = 2) -> int:
+def run_demo(*, into: Path, seed: int, as_json: bool, workers: int = 2, scale: Scale = FULL) -> int:
     """Plays the whole demo; returns the exit code: 0 when every promise held, 3 when one did not.
 
-    Raises `DemoRefused` when `into` exists and is not an earlier demo's folder.
+    Raises `DemoRefused` when `into` exists and is not an earlier demo's folder, and `LiveFailed` when a
+    process of the live part does not start or end.
     """
     began = time.monotonic()
     places = prepare(into)
     narrator = Narrator(quiet=as_json)
-    season = Season(seed=seed, logged=LOGGED, fresh=FRESH)
+    season = Season(seed=seed, logged=scale.logged, fresh=scale.fresh)
     _log(season, places, narrator)
-    bundle = _train(season, places, narrator)
-    tell_plan(narrator, bundle, snapshot_path(places.dataset), season.future[0])
-    figures, shortfalls = _compare(season, places, bundle, narrator, workers)
-    live = _live(season, places, bundle, narrator)
-    shortfalls += tell_live(narrator, live, LIVE)
-    what_next(narrator, places.root, bundle, time.monotonic() - began)
+    _train(season, places, narrator)
+    tell_plan(narrator, places.bundle, places.snapshot, season.future[0])
+    figures, shortfalls = _compare(season, places, narrator, workers)
+    live = _live(season, places, narrator, scale.live)
+    shortfalls += tell_live(narrator, live, scale.live)
+    what_next(narrator, places.root, places.bundle, time.monotonic() - began)
     if as_json:
         print(json.dumps({**figures, "live": live.plain()}))
     return 3 if shortfalls else 0
@@ -98,11 +113,11 @@ def prepare(into: Path) -> Places:
 def _log(season: Season, places: Places, narrator: Narrator) -> None:
     with narrator.progress("logging under author's plan", season.logged) as advance:
         outcomes, features = log_past(season, DatasetStore(places.dataset), advance)
-    snapshot_path(places.dataset).write_text(json.dumps(features.snapshot()), encoding="utf-8")
+    places.snapshot.write_text(json.dumps(features.snapshot()), encoding="utf-8")
     tell_log(narrator, season, outcomes)
 
 
-def _train(season: Season, places: Places, narrator: Narrator) -> Path:
+def _train(season: Season, places: Places, narrator: Narrator) -> None:
     from sagacity_models.registry import Registry
     from sagacity_training.train import train_steps
 
@@ -116,13 +131,12 @@ def _train(season: Season, places: Places, narrator: Narrator) -> Path:
             progress=tell,
         )
     tell_training(narrator, result)
-    return places.bundle
 
 
 def _compare(
-    season: Season, places: Places, bundle: Path, narrator: Narrator, workers: int
+    season: Season, places: Places, narrator: Narrator, workers: int
 ) -> tuple[dict[str, Any], list[str]]:
-    race = Race(season, bundle, snapshot_path(places.dataset))
+    race = Race(season, places.bundle, places.snapshot)
     # The longest first, so that the processes end at about the same time.
     names = [
         PolicyName.ADVISED,
@@ -138,7 +152,7 @@ def _compare(
     return summary(comparison, shown), tell_ladder(narrator, comparison, season, shown)
 
 
-def _live(season: Season, places: Places, bundle: Path, narrator: Narrator) -> LiveReport:
-    setting = LiveSetting(places.live, bundle, places.dataset, season.seed)
-    with narrator.progress("live sagas over HTTP", LIVE) as advance:
-        return run_live(setting, goa_trip(), season.future[:LIVE], advance)
+def _live(season: Season, places: Places, narrator: Narrator, sagas: int) -> LiveReport:
+    setting = LiveSetting(places.live, places.bundle, places.dataset, season.seed)
+    with narrator.progress("live sagas over HTTP", sagas) as advance:
+        return run_live(setting, goa_trip(), season.future[:sagas], advance)

@@ -39,7 +39,7 @@ def play(
     trips: list[Trip],
     plan: Planner,
     *listeners: Listener,
-    progress: Callable[[int], None] = lambda done: None,
+    progress: Callable[[int], None] = lambda _done: None,
 ) -> list[TripOutcome]:
     """Runs every trip to its end in virtual time and accounts for it; outcomes in the order of `trips`."""
     outcomes: dict[str, TripOutcome] = {}

@@ -53,7 +53,7 @@ class Policy:
 def policy(name: PolicyName, world: World, bundle: Path, warm: LaunchFeatures) -> Policy:
     """The policy `name` for its own copy of a world; `warm` holds the features as of the end of the log."""
     if name is PolicyName.AUTHOR:
-        return Policy(lambda saga, launch: author_advice(saga, "the author's plan"), _deaf)
+        return Policy(lambda saga, _launch: author_advice(saga, "the author's plan"), _deaf)
     if name is PolicyName.STATIC:
         return _optimized(BaseRateForecaster(load_bundle(bundle).base), _deaf)
     if name is PolicyName.ADVISED:

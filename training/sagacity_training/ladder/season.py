@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 from sagacity_data.features import LaunchFeatures
 from sagacity_data.recorder import Recorder
@@ -66,14 +65,9 @@ def log_past(
         goa_trip(),
         season.world(),
         season.past,
-        lambda saga, launch: author_advice(saga, "logging the author's plan"),
+        lambda saga, _launch: author_advice(saga, "logging the author's plan"),
         record,
         progress=progress,
     )
     store.append(rows)
     return outcomes, features
-
-
-def snapshot_path(dataset: Path) -> Path:
-    """Where the features as of the end of a dataset are kept."""
-    return dataset / "features.json"
