@@ -89,7 +89,7 @@ class FeatureEncoding:
         for name in self._number_names:
             value = get(name)
             # Nearly every value is a finite float; the difference to itself tells without a call.
-            row.append(value if value.__class__ is float and value - value == 0.0 else number_in(value))
+            row.append(value if type(value) is float and value - value == 0.0 else number_in(value))
         for name, codes in self._codes:
             level = get(name)
             row.append(nan if level is None else float(codes.get(str(level), len(codes))))

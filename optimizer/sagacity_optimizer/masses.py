@@ -86,34 +86,35 @@ class Masses:
         ask = flags[UNKNOWN]
         stains = unknown * idempotent * np.maximum(ask, pivot) * (1 - read_only)
         again = kept + unknown * read_only * ask
-        again_tainted = pivot * (kept + cut + stains) + (1 - pivot) * (kept + stains)
-        retried = stains > 0  # an UNKNOWN outcome of such a row is final at the last attempt only
-        retried = retried | (read_only * ask > 0)
-        half = np.array([_half_s(step.retry, self.levels[-1]) for step in steps]).T
-        clean, tainted = np.ones_like(kept), np.zeros_like(kept)
-        starts, stained = clean.copy(), tainted.copy()
-        waits = np.zeros_like(kept)
+        again_tainted = kept + stains + pivot * cut
+        retried = (stains > 0) | (read_only * ask > 0)  # UNKNOWN then ends the step at the last attempt only
+        lost_last, lost_any = np.where(retried, unknown, 0.0), np.where(retried, 0.0, unknown)
+        cut_last, cut_any = cut * pivot, cut * (1 - pivot)  # once tainted, a pivot is cut at the last only
+        half = np.array([_half_s(step.retry, self.levels[-1]) for step in steps]).T[:, :, None, None]
+        clean = np.broadcast_to(self.weight[:, :, None], kept.shape).copy()
+        starts, tainted, stained, waits = clean, np.zeros_like(clean), np.zeros_like(clean), 0.0 * clean
+        win, attempt_s = self.win[:, :, None], self.attempt_s[:, :, None]
+        unknown_clean, unknown_kept = read_only[:, 0], ask[None, :]
         values = np.zeros((len(FIELDS), len(steps), len(self.combos), len(self.levels)))
         for k in range(1, self.levels[-1] + 1):
             if k > 1:
                 clean, tainted = clean * again, tainted * again_tainted + clean * stains
                 starts, stained = starts + clean, stained + tainted
-                waits = waits + (clean + tainted) * half[k - 2][:, None, None]
-            if k in self.levels:
-                total = starts + stained
-                lost = unknown * np.where(retried, clean + tainted, total)
-                parts = (
-                    self.win[:, :, None] * total,
-                    total,
-                    total * self.attempt_s[:, :, None] + waits,
-                    kept * clean + lost * read_only * ask,
-                    kept * tainted + lost * (1 - read_only) * ask,
-                    cut * starts + lost * read_only * (1 - ask),
-                    cut * (pivot * tainted + (1 - pivot) * stained) + lost * (1 - read_only) * (1 - ask),
-                )
-                values[:, :, :, self.levels.index(k)] = np.einsum(
-                    "qr,fqrc->fqc", self.weight, np.stack(parts), optimize=False
-                )
+                waits = waits + (clean + tainted) * half[k - 2]
+            if k not in self.levels:
+                continue
+            total = starts + stained
+            lost = (lost_last * (clean + tainted) + lost_any * total).sum(axis=1)
+            values[:, :, :, self.levels.index(k)] = (
+                (win * total).sum(axis=1),
+                total.sum(axis=1),
+                (attempt_s * total + waits).sum(axis=1),
+                (kept * clean).sum(axis=1) + lost * unknown_clean * unknown_kept,
+                (kept * tainted).sum(axis=1) + lost * (1 - unknown_clean) * unknown_kept,
+                (cut * starts).sum(axis=1) + lost * unknown_clean * (1 - unknown_kept),
+                (cut_last * tainted + cut_any * stained).sum(axis=1)
+                + lost * (1 - unknown_clean) * (1 - unknown_kept),
+            )
         self.values = values
 
 

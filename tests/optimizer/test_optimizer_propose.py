@@ -148,6 +148,19 @@ def test_failing_on_purpose_is_never_advised() -> None:
     assert proposal.advised.success_probability > 0.97
 
 
+def test_hopeless_runs_are_not_given_up_either(random_case: Callable[..., Any]) -> None:
+    """Where completing is unlikely and failing is free, advice still keeps nearly all of that chance."""
+    improved = 0
+    for seed in range(30):
+        case = random_case(seed, steps=(5, 8), deadline=seed % 2 == 0)
+        saga = replace(case.saga, policy=CostPolicy(latency_cost_per_s=1.0))
+        proposal = optimize(saga, case.forecast)
+        given_up = proposal.author.success_probability - proposal.advised.success_probability
+        assert given_up <= SUCCESS_GIVEN_UP_MAX
+        improved += proposal.advised.expected_cost < proposal.author.expected_cost
+    assert improved > 10
+
+
 def test_a_deadline_the_author_keeps_is_kept(random_case: Callable[..., Any]) -> None:
     """Where the author's plan fits under the deadline in the worst case, so does the advised one."""
     tested = 0

@@ -1,5 +1,6 @@
 """History is cut by time, and nothing is used before it was known."""
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -27,7 +28,7 @@ def test_slices_follow_each_other(table: StepTable) -> None:
     slices = slice_by_time(table)
     parts = [slices.fit, slices.tune, slices.calibrate, slices.select]
     assert sum(map(len, parts)) == len(table)
-    for earlier, later in zip(parts, parts[1:], strict=False):
+    for earlier, later in itertools.pairwise(parts):
         assert max(row.launch_at for row in earlier) < min(row.launch_at for row in later)
 
 

@@ -14,7 +14,10 @@ from sagacity_models.bundle import load_bundle, save_bundle
 from sagacity_models.forecaster import BundleForecaster
 from sagacity_models.registry import Registry, champion_bundle
 from sagacity_models.step_models import Recipe
+from sagacity_training.case_scores import CalibrationPoint, CaseScores, Confusion, Interval
+from sagacity_training.cases import CaseTrainingResult
 from sagacity_training.errors import NothingToLearn, NotKept
+from sagacity_training.log_cases import CASE_MODELS, log_cases
 from sagacity_training.train import TrainingResult, fit_bundle, train_steps
 
 pytestmark = pytest.mark.slow
@@ -112,11 +115,6 @@ def test_same_data_same_bundle(history: Any, result: TrainingResult, tmp_path: P
     assert save_bundle(again.model, tmp_path / "bundle", created_at="whenever") == result.version
 
 
-def test_another_seed_is_another_bundle(history: Any, result: TrainingResult) -> None:
-    """The seed is part of the version."""
-    assert fit_bundle(history.rows, seed=2, at=history.end).version != result.version
-
-
 def test_little_history_gives_base_rates(make_history: MakeHistory) -> None:
     """Thirty runs are enough for rates and too few for a model."""
     history = make_history(30, seed=4)
@@ -150,11 +148,15 @@ def test_a_bundle_can_be_kept_in_a_folder(make_history: MakeHistory, tmp_path: P
         _ = fit_bundle(history.rows, seed=1, at=history.end).bundle
 
 
-def test_a_bundle_can_be_registered(make_history: MakeHistory, tmp_path: Path) -> None:
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
+    return Registry(tmp_path_factory.mktemp("trained") / "registry")
+
+
+def test_a_bundle_can_be_registered(make_history: MakeHistory, registry: Registry, tmp_path: Path) -> None:
     """The first version becomes the champion even without signal; a later one without signal does not."""
     history = make_history(60, seed=6)
     DatasetStore(tmp_path / "data").append(history.rows)
-    registry = Registry(tmp_path / "registry")
     first, second = (
         train_steps(tmp_path / "data", seed=seed, at=history.end, registry=registry) for seed in (1, 2)
     )
@@ -163,6 +165,27 @@ def test_a_bundle_can_be_registered(make_history: MakeHistory, tmp_path: Path) -
     assert champion_bundle(registry.folder) == first.bundle
     figures = sorted(path.name for path in (first.bundle.parent / "figures").iterdir())
     assert figures == ["calibration.png", "confusion.png", "figures.txt"]
+
+
+def test_case_models_are_logged_too(registry: Registry) -> None:
+    """A model of case outcomes becomes a version of its own model, with its texts and two plots."""
+    interval = Interval(0.1, 0.0, 0.2)
+    scores = CaseScores(
+        rows=9, cases=3, positive_share=0.5, base_rate=0.5, calibration_error=0.1,
+        log_loss=0.6, brier=0.2, base_log_loss=0.7, base_brier=0.25,
+        auc=interval, log_loss_gain=interval, brier_gain=interval,
+        calibration=(CalibrationPoint(9, 0.4, 0.5),), confusion=Confusion(4, 1, 3, 1),
+    )  # fmt: skip
+    no_model: Any = None  # logging reads the texts, never the model
+    trained = CaseTrainingResult(
+        signal=False, verdict="no signal", rule="a", scores=scores, candidates=(), notes=(),
+        params={"seed": 1}, metrics={"log_loss": 0.6}, artifacts={"model.json": "{}"}, model=no_model,
+    )  # fmt: skip
+    logged = log_cases(trained, registry)
+    assert registry.version(model=CASE_MODELS) == logged.version == "1"
+    assert (logged.folder / "model.json").read_text("utf-8") == "{}"
+    plots = sorted(path.name for path in (logged.folder.parent / "figures").iterdir())
+    assert plots == ["calibration.png", "confusion.png"]
 
 
 def test_what_became_known_later_changes_nothing(history: Any) -> None:

@@ -2,41 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sagacity_models.base_rates import CLASSES
-from sagacity_training.scores import calibration_bins
-
 if TYPE_CHECKING:
-    import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
-
-    Array = NDArray[np.float64]
 
 _SIZE_IN = (4.8, 4.2)
 
 
-def calibration_figure(outcomes: Array, forecasts: Array) -> Figure:
-    """Observed rates against forecasts, in bins of equal mass; honest forecasts lie on the diagonal."""
+def calibration_figure(points: Sequence[tuple[float, float]], what: str) -> Figure:
+    """Observed rates against mean forecasts of `what`; honest forecasts lie on the diagonal."""
     figure, axes = _blank()
-    bins = calibration_bins(outcomes, forecasts)
-    told, seen = [each[0] for each in bins], [each[1] for each in bins]
+    told, seen = [point[0] for point in points], [point[1] for point in points]
     top = max([*told, *seen, 0.01]) * 1.1
     axes.plot([0, top], [0, top], color="0.6", linewidth=1, label="honest")
-    axes.plot(told, seen, marker="o", label="select slice")
-    axes.set(xlabel="forecast P(first attempt refused)", ylabel="share refused", xlim=(0, top), ylim=(0, top))
+    axes.plot(told, seen, marker="o", label="later runs")
+    axes.set(xlabel=f"forecast P({what})", ylabel="observed share", xlim=(0, top), ylim=(0, top))
     axes.legend(loc="upper left")
     return figure
 
 
-def confusion_figure(confusion: list[list[int]]) -> Figure:
-    """Refusals of the select slice by true class (rows) and most probable class (columns)."""
+def confusion_figure(confusion: Sequence[Sequence[int]], names: Sequence[str]) -> Figure:
+    """Counts by what was true (rows) and what was forecast (columns)."""
     figure, axes = _blank()
     axes.imshow(confusion, cmap="Blues")
-    names = [each.value for each in CLASSES]
     axes.set_xticks(range(len(names)), names)
     axes.set_yticks(range(len(names)), names)
     axes.set(xlabel="forecast", ylabel="label")

@@ -52,8 +52,8 @@ def _reason(chosen: Recipe, gains: Mapping[Recipe, Improvement], rows: int) -> s
     if chosen is Recipe.BASE:
         best = max(gains, key=lambda recipe: gains[recipe].mean)
         return (
-            f"no signal: the best model ({best}) gains {gains[best].mean:.4f} a row "
-            f"on {rows} later rows, less than {SIGNAL_Z:g} standard errors of {gains[best].standard_error:.4f}"
+            f"no signal: the best one ({best}) gains {gains[best].mean:.4f} a row on {rows} later "
+            f"rows, less than {SIGNAL_Z:g} standard errors of {gains[best].standard_error:.4f}"
         )
     gain = gains[chosen]
     return (

@@ -55,7 +55,7 @@ def slice_by_time(table: StepTable) -> Slices:
     """The four slices of a table; all steps of a run, and all runs of one instant, stay together."""
     launches = sorted({row.run_id: row.launch_at for row in table}.values())
     if not launches:
-        return Slices(table, table, table, table, (math.inf,) * 3)
+        return Slices(table, table, table, table, (math.inf, math.inf, math.inf))
     first, second, third = (launches[min(int(share * len(launches)), len(launches) - 1)] for share in SHARES)
     return Slices(
         table.where(lambda row: row.launch_at < first),

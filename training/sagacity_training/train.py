@@ -15,6 +15,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -35,6 +36,7 @@ from sagacity_training.matrices import Matrices, encode
 from sagacity_training.plots import calibration_figure, confusion_figure, save_figure
 from sagacity_training.refusals import train_refusals
 from sagacity_training.report import figures_of, report
+from sagacity_training.scores import calibration_bins
 from sagacity_training.slices import Slices, slice_by_time
 from sagacity_training.step_table import StepRow, StepTable, evidence_of
 from sagacity_training.targets import SlicedMatrices, Target
@@ -139,9 +141,13 @@ def _logged(result: TrainingResult, registry: RegistryProcess, created_at: str) 
 def _draw(targets: tuple[Target, ...], folder: Path) -> None:
     for target in targets:
         if target.name == "refusal" and len(target.outcomes):
-            save_figure(calibration_figure(target.outcomes, target.forecasts), folder / "calibration.png")
+            bins = calibration_bins(target.outcomes, target.forecasts)
+            points = [(told, seen) for told, seen, _ in bins]
+            save_figure(calibration_figure(points, "first attempt refused"), folder / "calibration.png")
         if target.name == "classes" and len(target.outcomes):
-            save_figure(confusion_figure(target.facts["confusion"]), folder / "confusion.png")
+            save_figure(
+                confusion_figure(target.facts["confusion"], target.facts["classes"]), folder / "confusion.png"
+            )
 
 
 def fit_bundle(
@@ -156,9 +162,9 @@ def fit_bundle(
 
     `labels` default to `label(rows)`. Raises `NothingToLearn` where no row has a launch and an end.
     """
-    import lightgbm  # noqa: F401  loaded first, so that the threads of what it brings are limited, too
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
 
+    import_module("lightgbm")  # First, so that the threads of all that it brings are limited, too.
     # The matrices are small: threads would only wait for each other, badly so where cores are shared.
     with threadpool_limits(1):
         return _fitted(list(rows), labels, seed, at, progress or _silent)

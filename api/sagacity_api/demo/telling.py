@@ -57,7 +57,7 @@ def tell_plan(narrator: Narrator, bundle: Path, snapshot: Path, trip: Trip) -> N
     narrator.table("", ["author", "advised", "timeout", "attempts"], _plan_rows(saga, advice.plan))
     author, advised = advice.expected["author"], advice.expected["advised"]
     narrator.say(
-        f"Expected cost {author['expected_cost']:.2f} -> {advised['expected_cost']:.2f}, success "
+        f"Expected cost {author['cost']:.2f} -> {advised['cost']:.2f}, success "
         f"{author['success_probability']:.1%} -> {advised['success_probability']:.1%}."
     )
     for reason in advice.reasons:
