@@ -10,6 +10,7 @@ for the budget less one tick per step: (1 - steps / TICKS) of it. `cpsat` solves
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -19,6 +20,8 @@ from sagacity_optimizer.problem import Floats
 
 TICKS = 1_000
 TIE = 1e-12
+UNREACHABLE = 1e100
+"""The cost to come where nothing fits the seconds left; finite, so that zero times it is zero."""
 
 
 class Link(NamedTuple):
@@ -65,13 +68,24 @@ def weight_s(links: Sequence[Link], picks: Sequence[int]) -> float:
 def useful(link: Link, value_low: float, value_high: float) -> list[int]:
     """The options that no lighter one beats for any cost to come between the two values.
 
-    Costs are straight lines in the cost to come, so comparing the ends suffices.
+    Costs are straight lines in the cost to come, so comparing the ends suffices. Options come in order of
+    weight; what was kept so far is a staircase, low ends rising and high ends falling, so one bisection tells
+    whether a lighter option is at least as good at both ends.
     """
     low, high = link.cost + link.go * value_low, link.cost + link.go * value_high
+    order = np.lexsort((np.arange(len(low)), high, low, link.weight_s))
     kept: list[int] = []
-    for o in np.lexsort((np.arange(len(low)), high, low, link.weight_s)).tolist():
-        if not any(low[k] <= low[o] and high[k] <= high[o] for k in kept):
-            kept.append(o)
+    lows: list[float] = []
+    highs: list[float] = []
+    for o, one, two in zip(order.tolist(), low[order].tolist(), high[order].tolist(), strict=True):
+        place = bisect_right(lows, one)
+        if place and highs[place - 1] <= two:
+            continue
+        kept.append(o)
+        end = place
+        while end < len(highs) and highs[end] >= two:
+            end += 1
+        lows[place:end], highs[place:end] = [one], [two]
     return sorted(kept)
 
 
@@ -92,13 +106,15 @@ def _on_grid(links: Sequence[Link], budget_s: float) -> list[int] | None:
     for link, bounds in zip(reversed(links), reversed(value_ranges(links)), strict=True):
         options = useful(link, *bounds)
         ticks = _ticks(link.weight_s[options], tick_s)
-        totals = np.full((len(options), TICKS + 1), np.inf)
+        totals = np.full((len(options), TICKS + 1), UNREACHABLE)
         for row, (option, used) in enumerate(zip(options, ticks, strict=True)):
             if used <= TICKS:
-                totals[row, used:] = link.cost[option] + link.go[option] * value[: TICKS + 1 - used]
+                later = value[: TICKS + 1 - used]
+                cost = link.cost[option] + link.go[option] * later
+                totals[row, used:] = np.where(later < UNREACHABLE, cost, UNREACHABLE)
         tables.append((options, totals))
         value = totals.min(axis=0)
-    return _read_back(links, tables[::-1], tick_s) if np.isfinite(value[TICKS]) else None
+    return _read_back(links, tables[::-1], tick_s) if value[TICKS] < UNREACHABLE else None
 
 
 def _read_back(links: Sequence[Link], tables: Sequence[tuple[list[int], Floats]], tick_s: float) -> list[int]:

@@ -3,9 +3,9 @@
 Alternates the order (exact over ideals, or beam search with a bound beyond the cap) and the options of
 every step (strategies and numbers together, exact along the order, under the saga's deadline a knapsack)
 until nothing improves. Whatever comes out is judged by `evaluate` and dropped unless it is cheaper than the
-author's plan. Failing early can be cheaper than completing, so advice is also held to completing nearly as
-often: see `options.stake_of` and `SUCCESS_GIVEN_UP_MAX`. A plan with stages keeps its stages: its options
-are chosen along its listing.
+author's plan. Where the owner's penalty is less than what completing costs, failing on purpose would be
+cheapest; the search therefore prices a lost completion at no less than a completion costs: see
+`options.stake_of`. A plan with stages keeps its stages: its options are chosen along its listing.
 
 With a saga deadline the options first have to fit under it in the worst case; only where the author's plan
 does not fit either is a plan considered that does not.
@@ -42,11 +42,6 @@ IDEALS_PER_REQUEST = 20_000
 """Up to this many ideals an order is proven optimal within a few milliseconds; `exact` goes to the cap."""
 
 BETTER = 1e-9  # relative; less is rounding
-SUCCESS_GIVEN_UP_MAX = 0.02
-"""Advice may not lower the forecast probability that the run completes by more than this."""
-
-STAKES = (1.0, 4.0, 16.0)
-"""Tried in turn, as factors of `options.stake_of`, while what is found gives up too much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +64,12 @@ def optimize(saga: Saga, forecast: SagaForecast, *, exact: bool = False) -> Prop
     author = problem.structure.author
     before = judge(author, problem)
     plan, after, gap = author, before, 0.0
-    stake = stake_of(problem, [(before.by_name[n].attempts, before.by_name[n].seconds) for n in author.names])
-    for factor in STAKES if _may_change(saga) else ():
-        found, gap = _candidates(problem, before, stake * factor, exact=exact)
-        plan, after = _best(before, author, found, stake * factor - problem.penalty)
-        if not all(_gives_up_too_much(before, evaluation) for _, evaluation in found):
-            break
+    if _may_change(saga):
+        stake = stake_of(
+            problem, [(before.by_name[n].attempts, before.by_name[n].seconds) for n in author.names]
+        )
+        found, gap = _candidates(problem, before, stake, exact=exact)
+        plan, after = _best(before, author, found, stake - problem.penalty)
     breaches = check(plan, saga)
     assert not breaches, f"the optimizer built an illegal plan: {breaches}"
     return Proposal(plan, before, after, gap, reasons_for(problem, plan, before, after))
@@ -97,13 +92,9 @@ def _best(
     for plan, evaluation in found:
         cheaper = evaluation.expected_cost < before.expected_cost * (1 - BETTER)
         better = staked(evaluation) < staked(best_evaluation) * (1 - BETTER)
-        if cheaper and better and not _gives_up_too_much(before, evaluation):
+        if cheaper and better:
             best, best_evaluation = plan, evaluation
     return best, best_evaluation
-
-
-def _gives_up_too_much(before: Evaluation, after: Evaluation) -> bool:
-    return after.success_probability < before.success_probability - SUCCESS_GIVEN_UP_MAX
 
 
 def _candidates(

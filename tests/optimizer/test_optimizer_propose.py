@@ -14,7 +14,6 @@ from sagacity_engine.retry import RetryPolicy
 from sagacity_engine.saga import CostPolicy, SagaFreedom, Step, StepFreedom
 from sagacity_models.forecast import Latency, Regime, SagaForecast, StepForecast, UndoForecast
 from sagacity_optimizer import evaluate, optimize
-from sagacity_optimizer.propose import SUCCESS_GIVEN_UP_MAX
 
 FREEDOMS = st.builds(
     SagaFreedom,
@@ -38,8 +37,6 @@ def test_every_proposal_is_legal_never_dearer_and_repeatable(
     assert proposal.author == evaluate(author_plan(case.saga), case.saga, case.forecast)
     assert proposal.advised == evaluate(proposal.plan, case.saga, case.forecast)
     assert proposal.advised.expected_cost <= proposal.author.expected_cost
-    given_up = proposal.author.success_probability - proposal.advised.success_probability
-    assert given_up <= SUCCESS_GIVEN_UP_MAX + 1e-12
     assert 0 <= proposal.gap <= 1
     assert proposal.reasons
     assert optimize(case.saga, case.forecast) == proposal
@@ -145,20 +142,21 @@ def test_failing_on_purpose_is_never_advised() -> None:
     )
     forecast = SagaForecast(steps={"a": flaky({FailureClass.TRANSIENT: 0.05})})
     proposal = optimize(saga, forecast)
-    assert proposal.advised.success_probability > 0.97
+    assert proposal.advised.success_probability > 0.9
 
 
-def test_hopeless_runs_are_not_given_up_either(random_case: Callable[..., Any]) -> None:
-    """Where completing is unlikely and failing is free, advice still keeps nearly all of that chance."""
-    improved = 0
-    for seed in range(30):
-        case = random_case(seed, steps=(5, 8), deadline=seed % 2 == 0)
-        saga = replace(case.saga, policy=CostPolicy(latency_cost_per_s=1.0))
-        proposal = optimize(saga, case.forecast)
-        given_up = proposal.author.success_probability - proposal.advised.success_probability
-        assert given_up <= SUCCESS_GIVEN_UP_MAX
-        improved += proposal.advised.expected_cost < proposal.author.expected_cost
-    assert improved > 10
+def test_hopeless_attempts_are_given_up() -> None:
+    """Where a step is nearly always refused and an attempt costs more than it can win, one is enough."""
+    saga = one_step(SagaFreedom(retries=True))
+    saga = replace(
+        saga,
+        steps=(replace(saga.steps[0], cost=2.0),),
+        policy=CostPolicy(latency_cost_per_s=1.0, failure_penalty=20.0),
+    )
+    sick = SagaForecast(steps={"a": flaky({FailureClass.CASCADING: 0.98})})
+    well = SagaForecast(steps={"a": flaky({FailureClass.TRANSIENT: 0.2})})
+    attempts = [optimize(saga, told).plan.by_name["a"].retry.maximum_attempts for told in (sick, well)]
+    assert attempts[0] == 1 < attempts[1]
 
 
 def test_a_deadline_the_author_keeps_is_kept(random_case: Callable[..., Any]) -> None:
