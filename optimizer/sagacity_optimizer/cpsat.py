@@ -24,7 +24,7 @@ DETERMINISTIC_SECONDS = 2.0
 
 def choose(links: Sequence[Link], budget_s: float | None) -> list[int] | None:
     """The number of the chosen option per position, or None when nothing fits."""
-    free = knapsack.unconstrained(links)
+    free = knapsack.modest(links)
     if budget_s is None or knapsack.weight_s(links, free) <= budget_s:
         return free
     if sum(float(link.weight_s.min()) for link in links) > budget_s:

@@ -5,7 +5,8 @@ with a the cost of the step itself (its failure included) and g its probability 
 0, so without a budget the backward pass is exact. With one it is a multiple-choice knapsack whose values
 multiply along the chain instead of adding up; the recursion then runs over the seconds left, on a grid.
 Weights are rounded up to ticks, so the answer always fits, and it is at least as good as the best answer
-for the budget less one tick per step: (1 - steps / TICKS) of it. `cpsat` solves the same problem exactly.
+for the budget less one tick per step: (1 - steps / TICKS) of it. Where no budget binds, choices that would
+earn next to nothing are left as the author made them. `cpsat` solves the same problem exactly.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ import numpy as np
 
 from sagacity_optimizer.problem import Floats
 
-TICKS = 1_000
+TICKS = 400
+NEAR = 2e-4
+"""What a position may give up of the cost to come, as a share, to leave the author's choice as it is."""
 TIE = 1e-12
 UNREACHABLE = 1e100
 """The cost to come where nothing fits the seconds left; finite, so that zero times it is zero."""
@@ -33,8 +36,8 @@ class Link(NamedTuple):
 
 
 def choose(links: Sequence[Link], budget_s: float | None) -> list[int] | None:
-    """The number of the chosen option per position, or None when nothing fits. First of equals wins."""
-    picks = unconstrained(links)
+    """The number of the chosen option per position, or None when nothing fits."""
+    picks = modest(links)
     if budget_s is None or weight_s(links, picks) <= budget_s:
         return picks
     if sum(float(link.weight_s.min()) for link in links) > budget_s:
@@ -49,6 +52,20 @@ def unconstrained(links: Sequence[Link]) -> list[int]:
         totals = link.cost + link.go * value
         picks.append(_first_best(totals))
         value = float(totals.min())
+    return picks[::-1]
+
+
+def modest(links: Sequence[Link]) -> list[int]:
+    """Nearly the best without a budget, and the least change: at each position the first option if it comes
+    within `NEAR` of the best there, else the lightest that does."""
+    value, picks = 0.0, []
+    for link in reversed(links):
+        totals = link.cost + link.go * value
+        best = totals.min()
+        near = np.flatnonzero(totals <= best + NEAR * abs(best))
+        pick = 0 if near[0] == 0 else int(near[np.argmin(link.weight_s[near])])
+        picks.append(pick)
+        value = float(totals[pick])
     return picks[::-1]
 
 
@@ -105,13 +122,10 @@ def _on_grid(links: Sequence[Link], budget_s: float) -> list[int] | None:
     tables: list[tuple[list[int], Floats]] = []
     for link, bounds in zip(reversed(links), reversed(value_ranges(links)), strict=True):
         options = useful(link, *bounds)
-        ticks = _ticks(link.weight_s[options], tick_s)
-        totals = np.full((len(options), TICKS + 1), UNREACHABLE)
-        for row, (option, used) in enumerate(zip(options, ticks, strict=True)):
-            if used <= TICKS:
-                later = value[: TICKS + 1 - used]
-                cost = link.cost[option] + link.go[option] * later
-                totals[row, used:] = np.where(later < UNREACHABLE, cost, UNREACHABLE)
+        left = np.arange(TICKS + 1) - np.array(_ticks(link.weight_s[options], tick_s))[:, None]
+        later = np.where(left >= 0, value[np.maximum(left, 0)], UNREACHABLE)
+        cost = link.cost[options][:, None] + link.go[options][:, None] * later
+        totals = np.where(later < UNREACHABLE, cost, UNREACHABLE)
         tables.append((options, totals))
         value = totals.min(axis=0)
     return _read_back(links, tables[::-1], tick_s) if value[TICKS] < UNREACHABLE else None
