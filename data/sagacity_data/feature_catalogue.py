@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sagacity_data.decay import HALF_LIVES_S
+from sagacity_data.sickness import MEMORIES_S
 
 CONTEXT_PREFIX: Final = "context."
 
@@ -73,6 +74,12 @@ SERVICE_FEATURES: Final = (
     Feature("service_since_health_failure", "ln(1+s)", "time since its last health failure, at most 30 days"),
     Feature("service_since_success", "ln(1+s)", "time since its last success, at most 30 days"),
     Feature("service_last_outcome", "", "none, succeeded, refused or health_failure", text=True),
+    *(
+        Feature(
+            f"service_ill_logit_{memory}", "nats", f"log-odds that it is ill now, spells of about {memory}"
+        )
+        for memory in MEMORIES_S
+    ),
     Feature("service_health_streak", "count", "health failures since it last answered, at most 100"),
     Feature("service_log_latency_3h", "ln(s)", "mean log duration of its calls, half-life 3h"),
     Feature("service_log_latency_7d", "ln(s)", "mean log duration of its calls, half-life 7d"),

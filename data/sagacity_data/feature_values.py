@@ -16,6 +16,7 @@ from sagacity_data.decay import WIDTH, DecayedSums, logit, shrunk
 from sagacity_data.feature_catalogue import CONTEXT_PREFIX, FEATURE_NAMES
 from sagacity_data.history import History, ServiceHistory
 from sagacity_data.rows import ContextValues, StepFeatures
+from sagacity_data.sickness import Sickness
 from sagacity_engine import Saga
 
 PRIOR_FAILURE: Final = 0.05
@@ -29,6 +30,7 @@ CONTEXT_KEYS_MAX: Final = 64
 
 Value = float | str
 _NO_CALLS: Final = [0.0] * (WIDTH * h.CALL_SUMS)
+_NOTHING_HEARD: Final = Sickness()
 _NO_RUNS: Final = [0.0] * (WIDTH * h.RUN_SUMS)
 
 
@@ -152,6 +154,7 @@ def _service_values(
         _since(None if service is None else service.health_failure_at, at),
         _since(None if service is None else service.success_at, at),
         "none" if service is None else service.last_outcome,
+        *(_NOTHING_HEARD if service is None else service.sickness).as_of(at),
         0.0 if service is None else float(service.streak),
         latency[1],
         latency[3],

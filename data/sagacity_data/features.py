@@ -7,9 +7,9 @@ exactly what it was trained on.
 Features at time t are a function of the signals *strictly before* t. Signals of one instant are held back
 and folded together, in one fixed order, when time moves past it: so ties cannot leak, and a replay agrees
 with the live fold to the last bit. A signal that arrives late is folded with the weight it has by now, which
-is exact for every rate, count and duration; only a service's last outcome and streak ignore it. What cannot
-be done is to forget: asked about a time that is not after the latest folded signal, `features` raises
-`HistoryAhead`. A server whose clocks disagree asks about `max(at, history.earliest_at)`.
+is exact for every rate, count and duration; only a service's last outcome, streak and sickness ignore it.
+What cannot be done is to forget: asked about a time that is not after the latest folded signal, `features`
+raises `HistoryAhead`. A server whose clocks disagree asks about `max(at, history.earliest_at)`.
 
 The state is bounded by the limits in `history.py` and `under_way.py`, and by what happens in one instant.
 """

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 
 from sagacity_data.decay import DecayedSums
 from sagacity_data.rows import AttemptOutcome, unhealthy
+from sagacity_data.sickness import Sickness
 from sagacity_data.signals import CallEnded, CallStarted, RunClosed, RunOpened, Signal
 from sagacity_data.under_way import UnderWay
 from sagacity_engine import Direction, Status
@@ -107,11 +108,21 @@ class History:
 class ServiceHistory:
     """One service: its decayed sums, what is under way, and how its last call ended."""
 
-    __slots__ = ("calls", "health_failure_at", "last_at", "last_outcome", "streak", "success_at", "sums")
+    __slots__ = (
+        "calls",
+        "health_failure_at",
+        "last_at",
+        "last_outcome",
+        "sickness",
+        "streak",
+        "success_at",
+        "sums",
+    )
 
     def __init__(self, at: float) -> None:
         self.sums = DecayedSums.zero(at, CALL_SUMS)
         self.calls = UnderWay()
+        self.sickness = Sickness()
         self.success_at: float | None = None
         self.health_failure_at: float | None = None
         self.last_at: float | None = None
@@ -122,6 +133,8 @@ class ServiceHistory:
         """A call of the service ended, worth `amounts`."""
         at = call.at
         self.sums.add(at, amounts)
+        if call.direction is Direction.FORWARD:
+            self.sickness.end(at, call.outcome, call.failure_class)
         sick = unhealthy(call.outcome, call.failure_class)
         if call.outcome is AttemptOutcome.SUCCEEDED:
             self.success_at = at if self.success_at is None else max(at, self.success_at)
@@ -139,7 +152,13 @@ class ServiceHistory:
     def snapshot(self) -> dict[str, Any]:
         """Plain JSON."""
         plain = {name: getattr(self, name) for name in _SERVICE_SCALARS}
-        return {**plain, "at": self.sums.at, "sums": self.sums.sums[:], "calls": self.calls.snapshot()}
+        return {
+            **plain,
+            "at": self.sums.at,
+            "sums": self.sums.sums[:],
+            "calls": self.calls.snapshot(),
+            "sickness": [self.sickness.at, *self.sickness.log_odds],
+        }
 
     @classmethod
     def restore(cls, plain: dict[str, Any]) -> ServiceHistory:
@@ -147,6 +166,11 @@ class ServiceHistory:
         history = cls(plain["at"])
         history.sums = restored_sums(plain, CALL_SUMS)
         history.calls.restore(plain["calls"])
+        heard_at, *scores = plain["sickness"]
+        if len(scores) != len(history.sickness.log_odds):
+            raise ValueError(f"{len(scores)} sickness scores, not {len(history.sickness.log_odds)}")
+        history.sickness.at = None if heard_at is None else float(heard_at)
+        history.sickness.log_odds = [float(score) for score in scores]
         for name in _SERVICE_SCALARS:
             setattr(history, name, plain[name])
         return history

@@ -17,6 +17,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from sagacity_engine.plan import Plan
 from sagacity_engine.retry import RetryPolicy
@@ -28,6 +29,9 @@ from sagacity_optimizer.problem import Floats, Problem
 
 Axes = tuple[tuple[float, ...], tuple[Flags, ...], tuple[int, ...]]
 ALL_RETRY: Flags = (True, True, True, True)
+Numbers = npt.NDArray[np.intp]
+SUCCESS_CUT_MAX = 1e-3
+"""How much of a step's probability to succeed a timeout may cost, beside the author's."""
 
 
 class Choice(NamedTuple):
@@ -40,14 +44,15 @@ class Choice(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StepOptions:
-    """Every choice of one step; the arrays run over timeouts, then strategies, then attempts.
+    """The honest choices of one step (see `honest`); the author's is the first.
 
-    The author's choice is the first.
+    `numbers` says where each stands among all: these run over timeouts, then strategies, then attempts.
     """
 
     timeouts: tuple[float, ...]
     strategies: tuple[Flags, ...]
     attempts: tuple[int, ...]
+    numbers: Numbers
     worst_s: Floats
     base: Floats
     base_committed: Floats
@@ -60,7 +65,7 @@ class StepOptions:
 
     def choice(self, number: int) -> Choice:
         """The choice that the arrays hold at `number`."""
-        rest, m = divmod(number, len(self.attempts))
+        rest, m = divmod(int(self.numbers[number]), len(self.attempts))
         t, c = divmod(rest, len(self.strategies))
         return Choice(self.timeouts[t], self.attempts[m], self.strategies[c])
 
@@ -100,11 +105,8 @@ def terms_of(problem: Problem, table: Sequence[StepOptions], picks: Sequence[int
     )
 
 
-def option_table(problem: Problem, author: Plan, *, joined: bool, stake: float) -> tuple[StepOptions, ...]:
-    """The choices of every step inside the owner's freedoms.
-
-    `joined`: retried classes undo side by side. `stake`: what a lost completion costs (see `stake_of`).
-    """
+def option_table(problem: Problem, author: Plan, *, joined: bool) -> tuple[StepOptions, ...]:
+    """The choices of every step inside the owner's freedoms. `joined`: retried classes undo side by side."""
     freedom = problem.saga.freedom
     combos = tuple(strategy_choices(problem)) if freedom.compensation else (ALL_RETRY,)
     plans = author.by_name
@@ -113,24 +115,21 @@ def option_table(problem: Problem, author: Plan, *, joined: bool, stake: float) 
     masses = Masses(problem, timeouts, attempts, combos)
     blocks = [masses.of_step(i) for i in range(len(problem.steps))]
     return tuple(
-        _step_options(problem, i, (timeouts[i], combos, attempts[i]), block, joined=joined, stake=stake)
+        _step_options(problem, i, (timeouts[i], combos, attempts[i]), block, joined=joined)
         for i, block in enumerate(blocks)
     )
 
 
-def stake_of(problem: Problem, author: Sequence[tuple[float, float]]) -> float:
-    """What the search lets a lost completion cost: the penalty, and at least what completing costs.
+def honest(success: Floats, axes: Axes) -> Numbers:
+    """The choices whose timeout costs next to no success, beside the author's timeout with all else equal.
 
-    `author` holds (attempts, seconds) per step of the author's plan. Nobody runs a saga whose completion is
-    worth less than the run. Without this floor a small penalty would make it "cheapest" to choose timeouts
-    that fail early on purpose. Where the penalty covers the author's cost of completing, nothing changes: the
-    search minimises the declared cost.
+    Failing early can be cheaper than going on, and a timeout that cuts off replies which would have come is a
+    way to fail on purpose. Refusing a run is not for advice to decide, so such timeouts are no choices. A
+    shorter timeout remains one where retries make up for what it cuts off.
     """
-    completing = sum(
-        tries * step.cost + problem.per_s * seconds
-        for step, (tries, seconds) in zip(problem.steps, author, strict=True)
-    )
-    return max(problem.penalty, completing)
+    block = success.reshape(len(axes[0]), -1)
+    kept: Numbers = np.flatnonzero((block >= block[0] - SUCCESS_CUT_MAX).ravel())
+    return kept
 
 
 def _worst_s(step: Step, axes: Axes) -> Floats:
@@ -146,30 +145,33 @@ def _waits_s(retry: RetryPolicy, attempts: tuple[int, ...]) -> Floats:
 
 
 def _step_options(
-    problem: Problem, i: int, axes: Axes, masses: dict[str, Floats], *, joined: bool, stake: float
+    problem: Problem, i: int, axes: Axes, every: dict[str, Floats], *, joined: bool
 ) -> StepOptions:
-    step, undo = problem.steps[i], problem.undos[i]
+    step, undo, penalty = problem.steps[i], problem.undos[i], problem.penalty
+    numbers = honest(every["success"], axes)
+    masses = {name: mass[numbers] for name, mass in every.items()}
     kept_clean, kept_tainted = masses["kept_clean"], masses["kept_tainted"]
     cut_clean, cut_tainted = masses["cut_clean"], masses["cut_tainted"]
     tainted = kept_tainted + cut_tainted
     forward = masses["tries"] * step.cost + problem.per_s * masses["seconds"]
-    worst_s = _worst_s(step, axes)
+    worst_s = _worst_s(step, axes)[numbers]
     zero = np.zeros_like(forward)
     if step.optional:
         # A failed undo of a skipped step needs attention at the end of a run that would have completed.
-        forward = forward + tainted * (undo.money + problem.per_s * undo.seconds + undo.failure * stake)
+        forward = forward + tainted * (undo.money + problem.per_s * undo.seconds + undo.failure * penalty)
         return StepOptions(
-            *axes, worst_s + undo.worst_s, forward, forward, 1 + zero, zero, zero, zero, zero,
+            *axes, numbers, worst_s + undo.worst_s, forward, forward, 1 + zero, zero, zero, zero, zero,
             present=masses["success"],
         )  # fmt: skip
     stop = kept_clean + cut_clean + tainted
-    forward = forward + stop * stake
-    if i == problem.structure.pivot:  # a tainted pivot stops the run and undoes nothing
-        kept_tainted = cut_tainted = tainted = zero
+    forward = forward + stop * penalty
+    # An uncertain pivot undoes nothing, but a person must then settle what a failed one would have undone.
+    # It is priced like that: else a lost reply would look like a bargain beside an honest refusal.
     kept = kept_clean + kept_tainted
     own_apart = zero if joined else kept_tainted
     return StepOptions(
         *axes,
+        numbers=numbers,
         worst_s=worst_s,
         base=forward + tainted * undo.money + own_apart * (problem.per_s * undo.seconds),
         base_committed=forward,

@@ -3,9 +3,8 @@
 Alternates the order (exact over ideals, or beam search with a bound beyond the cap) and the options of
 every step (strategies and numbers together, exact along the order, under the saga's deadline a knapsack)
 until nothing improves. Whatever comes out is judged by `evaluate` and dropped unless it is cheaper than the
-author's plan. Where the owner's penalty is less than what completing costs, failing on purpose would be
-cheapest; the search therefore prices a lost completion at no less than a completion costs: see
-`options.stake_of`. A plan with stages keeps its stages: its options are chosen along its listing.
+author's plan. A timeout is never used to fail on purpose (`options.honest`). A plan with stages keeps its
+stages: its options are chosen along its listing.
 
 With a saga deadline the options first have to fit under it in the worst case; only where the author's plan
 does not fit either is a plan considered that does not.
@@ -31,7 +30,6 @@ from sagacity_optimizer.options import (
     cost_at,
     effects_along,
     option_table,
-    stake_of,
     terms_of,
 )
 from sagacity_optimizer.problem import Problem
@@ -65,11 +63,8 @@ def optimize(saga: Saga, forecast: SagaForecast, *, exact: bool = False) -> Prop
     before = judge(author, problem)
     plan, after, gap = author, before, 0.0
     if _may_change(saga):
-        stake = stake_of(
-            problem, [(before.by_name[n].attempts, before.by_name[n].seconds) for n in author.names]
-        )
-        found, gap = _candidates(problem, before, stake, exact=exact)
-        plan, after = _best(before, author, found, stake - problem.penalty)
+        found, gap = _candidates(problem, before, exact=exact)
+        plan, after = _best(before, author, found)
     breaches = check(plan, saga)
     assert not breaches, f"the optimizer built an illegal plan: {breaches}"
     return Proposal(plan, before, after, gap, reasons_for(problem, plan, before, after))
@@ -81,28 +76,22 @@ def _may_change(saga: Saga) -> bool:
 
 
 def _best(
-    before: Evaluation, author: Plan, found: Sequence[tuple[Plan, Evaluation]], extra: float
+    before: Evaluation, author: Plan, found: Sequence[tuple[Plan, Evaluation]]
 ) -> tuple[Plan, Evaluation]:
-    """The author's plan, or what beats it on the declared cost and is best with failures at `extra` more."""
-
-    def staked(evaluation: Evaluation) -> float:
-        return evaluation.expected_cost + extra * (1 - evaluation.success_probability)
-
+    """The cheapest plan found, or the author's where none is cheaper."""
     best, best_evaluation = author, before
     for plan, evaluation in found:
-        cheaper = evaluation.expected_cost < before.expected_cost * (1 - BETTER)
-        better = staked(evaluation) < staked(best_evaluation) * (1 - BETTER)
-        if cheaper and better:
+        if evaluation.expected_cost < best_evaluation.expected_cost * (1 - BETTER):
             best, best_evaluation = plan, evaluation
     return best, best_evaluation
 
 
 def _candidates(
-    problem: Problem, before: Evaluation, stake: float, *, exact: bool
+    problem: Problem, before: Evaluation, *, exact: bool
 ) -> tuple[list[tuple[Plan, Evaluation]], float]:
     """Plans the search ends with, judged, and the largest gap of their orders."""
     saga, author = problem.saga, problem.structure.author
-    search = _Search(problem, stake, reorders=saga.freedom.reorder and is_sequential(author), exact=exact)
+    search = _Search(problem, reorders=saga.freedom.reorder and is_sequential(author), exact=exact)
     found = [search.plan(saga.deadline_s)]
     if saga.deadline_s is not None and not search.author_fits(before):
         found.append(search.plan(None))
@@ -112,10 +101,10 @@ def _candidates(
 class _Search:
     """Alternation of order and options for one problem."""
 
-    def __init__(self, problem: Problem, stake: float, *, reorders: bool, exact: bool) -> None:
+    def __init__(self, problem: Problem, *, reorders: bool, exact: bool) -> None:
         self.problem, self.reorders, self.exact = problem, reorders, exact
         self.joined = problem.saga.freedom.compensation and problem.per_s > 0
-        self.table = option_table(problem, problem.structure.author, joined=self.joined, stake=stake)
+        self.table = option_table(problem, problem.structure.author, joined=self.joined)
         most = ideals.IDEALS_MAX if exact else IDEALS_PER_REQUEST
         self.lattice = problem.structure.lattice(most) if reorders else None
 

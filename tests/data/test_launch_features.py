@@ -253,19 +253,21 @@ def test_signals_of_one_instant_have_one_order() -> None:
 
 
 def test_late_signals_count_with_the_weight_they_have() -> None:
-    """A late failure gives the rates of the right order, and leaves last outcome and streak alone."""
+    """A late failure gives the rates of the right order; last outcome, streak and sickness ignore it."""
     early, late = ended(T0, "timed_out"), ended(T0 + 600)
     in_order, fold = after(early, late), LaunchFeatures()
     fold.observe(late)
     fold.features(SAGA, {}, T0 + 700)
     fold.observe(early)
     out_of_order = fold.features(SAGA, {}, T0 + HOUR)["fly"]
-    numbers = set(FEATURE_NAMES) - TEXT_FEATURES
+    scores = {name for name in FEATURE_NAMES if name.startswith("service_ill_")}
+    numbers = set(FEATURE_NAMES) - TEXT_FEATURES - scores
     assert {name: out_of_order[name] for name in numbers} == pytest.approx(
         {name: in_order[name] for name in numbers}, rel=1e-12
     )
     assert out_of_order["service_last_outcome"] == "succeeded"
     assert out_of_order["service_health_streak"] == 0.0
+    assert {name: out_of_order[name] for name in scores} == {name: after(late)[name] for name in scores}
 
 
 def test_the_past_cannot_be_asked_once_the_future_is_known() -> None:

@@ -101,7 +101,7 @@ def test_only_beaten_options_are_dropped() -> None:
 
 
 def test_next_to_nothing_changes_nothing() -> None:
-    """The author's choice stands where the best earns next to nothing; else the lightest near-best is taken."""
+    """The author's choice stands where the best earns next to nothing; else the lightest near-best wins."""
     close = Link(np.array([1.0001, 1.0, 1.0]), np.zeros(3), np.array([3.0, 2.0, 1.0]))
     apart = Link(np.array([1.1, 1.0, 1.0001]), np.zeros(3), np.array([3.0, 2.0, 1.0]))
     assert knapsack.choose([close, apart], None) == [0, 2]

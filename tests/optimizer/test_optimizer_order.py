@@ -55,7 +55,7 @@ def direct_cost(rows: Rows, order: tuple[int, ...], penalty: float) -> float:
 def terms(case: Any) -> tuple[Problem, Terms]:
     """The problem of a case and the terms of its author's options."""
     problem = Problem(case.saga, case.forecast)
-    table = option_table(problem, author_plan(case.saga), joined=False, stake=problem.penalty)
+    table = option_table(problem, author_plan(case.saga), joined=False)
     return problem, terms_of(problem, table, [0] * len(table))
 
 

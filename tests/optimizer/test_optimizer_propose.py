@@ -136,13 +136,33 @@ def test_permanent_failures_are_not_retried() -> None:
 
 
 def test_failing_on_purpose_is_never_advised() -> None:
-    """With no penalty at all the cheapest run is one that fails at once; advice does not go there."""
+    """Where failing is free and going on is dear, no timeout is set to cut off replies that would come."""
     saga = replace(
-        one_step(SagaFreedom(timeouts=True, retries=True)), policy=CostPolicy(latency_cost_per_s=5.0)
+        one_step(SagaFreedom(timeouts=True)), policy=CostPolicy(latency_cost_per_s=5.0, failure_penalty=0.0)
     )
     forecast = SagaForecast(steps={"a": flaky({FailureClass.TRANSIENT: 0.05})})
     proposal = optimize(saga, forecast)
-    assert proposal.advised.success_probability > 0.9
+    kept = proposal.author.success_probability - proposal.advised.success_probability
+    assert kept <= 2e-3
+
+
+def test_an_uncertain_pivot_is_no_bargain() -> None:
+    """A pivot whose refusal would undo much is given no timeout that leaves its outcome unknown instead."""
+    from sagacity_engine.saga import Compensation, Kind, Saga
+
+    bounds = StepFreedom(start_to_close_timeout_s=(0.1, 60.0), maximum_attempts=(1, 5))
+    saga = Saga(
+        name="two",
+        steps=(
+            Step(name="a", cost=1.0, compensation=Compensation(cost=50.0)),
+            Step(name="pay", kind=Kind.PIVOT, idempotent=True, freedom=bounds),
+        ),
+        freedom=SagaFreedom(timeouts=True, retries=True),
+        policy=CostPolicy(failure_penalty=1.0),
+    )
+    told = flaky({FailureClass.TRANSIENT: 0.3})
+    proposal = optimize(saga, SagaForecast(steps={"a": told, "pay": told}))
+    assert proposal.advised.attention_probability <= proposal.author.attention_probability + 2e-3
 
 
 def test_hopeless_attempts_are_given_up() -> None:
