@@ -13,15 +13,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sagacity_models.base_rates import CLASSES, BaseRates
+from sagacity_models.base_rates import BaseRates
 from sagacity_models.boosted import BoostedModel
 from sagacity_models.bundle_files import canonical, parse, read_folder, refuse, version_of, write_folder
 from sagacity_models.calibration import read_calibration
 from sagacity_models.encoding import FeatureEncoding
 from sagacity_models.linear import LinearModel
-from sagacity_models.step_models import ClassModel, DurationModel, Recipe, RefusalModel
+from sagacity_models.step_models import Cause, DurationModel, Recipe, RefusalModel
 
-_JSON_FILES = ("base_rates.json", "encoding.json", "refusal.json", "classes.json", "durations.json")
+_JSON_FILES = ("base_rates.json", "encoding.json", "service.json", "request.json", "durations.json")
 _WRITTEN = frozenset(
     {"schema_version", "files", "version", "created_at", "manifest_sha256"}
     | {"features", "feature_schema_sha256", "recipes"}
@@ -35,8 +35,8 @@ class Bundle:
 
     base: BaseRates
     encoding: FeatureEncoding
-    refusal: RefusalModel = field(default_factory=RefusalModel)
-    classes: ClassModel = field(default_factory=ClassModel)
+    service: RefusalModel = field(default_factory=lambda: RefusalModel(cause=Cause.SERVICE))
+    request: RefusalModel = field(default_factory=lambda: RefusalModel(cause=Cause.REQUEST))
     durations: DurationModel = field(default_factory=DurationModel)
     facts: Mapping[str, Any] = field(default_factory=dict)
     version: str = ""
@@ -75,46 +75,53 @@ def _facts(bundle: Bundle) -> dict[str, Any]:
         "features": list(bundle.encoding.names),
         "feature_schema_sha256": bundle.encoding.schema_hash,
         "recipes": {
-            "refusal": bundle.refusal.recipe,
-            "classes": bundle.classes.recipe,
+            "service": bundle.service.recipe,
+            "request": bundle.request.recipe,
             "durations": bundle.durations.recipe,
         },
     }
 
 
 def _texts(bundle: Bundle) -> dict[str, str]:
-    refusal, classes, durations = bundle.refusal, bundle.classes, bundle.durations
     texts = {
         "base_rates.json": canonical(bundle.base.as_json()),
         "encoding.json": canonical(bundle.encoding.as_json()),
-        "refusal.json": canonical(
-            {
-                "recipe": refusal.recipe,
-                "calibration": refusal.calibration.as_json(),
-                "pooled": refusal.pooled.as_json() if refusal.pooled else None,
-                "linear": {key: model.as_json() for key, model in refusal.linear.items()},
-            }
-        ),
-        "classes.json": canonical(
-            {
-                "recipe": classes.recipe,
-                "sharpness": classes.sharpness,
-                "linear": classes.linear.as_json() if classes.linear else None,
-            }
-        ),
-        "durations.json": canonical({"recipe": durations.recipe}),
+        "durations.json": canonical({"recipe": bundle.durations.recipe}),
     }
     boosters = {
-        "refusal.lgb.txt": refusal.boosted,
-        "classes.lgb.txt": classes.boosted,
-        "duration_median.lgb.txt": durations.median,
-        "duration_p90.lgb.txt": durations.p90,
+        "duration_median.lgb.txt": bundle.durations.median,
+        "duration_p90.lgb.txt": bundle.durations.p90,
     }
+    for model in (bundle.service, bundle.request):
+        texts[f"{model.cause}.json"] = canonical(_refusal_as_json(model))
+        boosters[f"{model.cause}.lgb.txt"] = model.boosted
     return texts | {name: booster.text for name, booster in boosters.items() if booster is not None}
 
 
+def _refusal_as_json(model: RefusalModel) -> dict[str, Any]:
+    return {
+        "recipe": model.recipe,
+        "calibration": model.calibration.as_json(),
+        "pooled": model.pooled.as_json() if model.pooled else None,
+        "linear": {key: linear.as_json() for key, linear in model.linear.items()},
+    }
+
+
+def _refusal_from_json(
+    cause: Cause, written: Mapping[str, Any], boosted: BoostedModel | None
+) -> RefusalModel:
+    return RefusalModel(
+        recipe=Recipe(written["recipe"]),
+        linear={key: LinearModel.from_json(model) for key, model in written["linear"].items()},
+        pooled=LinearModel.from_json(written["pooled"]) if written["pooled"] else None,
+        boosted=boosted,
+        calibration=read_calibration(written["calibration"]),
+        cause=cause,
+    )
+
+
 def _assembled(folder: Path, manifest: Mapping[str, Any], texts: Mapping[str, str]) -> Bundle:
-    base, encoding, refusal, classes, durations = (parse(folder, name, texts[name]) for name in _JSON_FILES)
+    base, encoding, service, request, durations = (parse(folder, name, texts[name]) for name in _JSON_FILES)
 
     def booster(name: str) -> BoostedModel | None:
         return BoostedModel(texts[name]) if name in texts else None
@@ -122,19 +129,8 @@ def _assembled(folder: Path, manifest: Mapping[str, Any], texts: Mapping[str, st
     return Bundle(
         base=BaseRates.from_json(base),
         encoding=FeatureEncoding.from_json(encoding),
-        refusal=RefusalModel(
-            recipe=Recipe(refusal["recipe"]),
-            linear={key: LinearModel.from_json(model) for key, model in refusal["linear"].items()},
-            pooled=LinearModel.from_json(refusal["pooled"]) if refusal["pooled"] else None,
-            boosted=booster("refusal.lgb.txt"),
-            calibration=read_calibration(refusal["calibration"]),
-        ),
-        classes=ClassModel(
-            recipe=Recipe(classes["recipe"]),
-            linear=LinearModel.from_json(classes["linear"]) if classes["linear"] else None,
-            boosted=booster("classes.lgb.txt"),
-            sharpness=float(classes["sharpness"]),
-        ),
+        service=_refusal_from_json(Cause.SERVICE, service, booster("service.lgb.txt")),
+        request=_refusal_from_json(Cause.REQUEST, request, booster("request.lgb.txt")),
         durations=DurationModel(
             recipe=Recipe(durations["recipe"]),
             median=booster("duration_median.lgb.txt"),
@@ -148,31 +144,25 @@ def _assembled(folder: Path, manifest: Mapping[str, Any], texts: Mapping[str, st
 
 def _misfit(bundle: Bundle, manifest: Mapping[str, Any]) -> str:
     """Why the parts do not belong together; empty when they do."""
-    encoding, refusal, classes, durations = bundle.encoding, bundle.refusal, bundle.classes, bundle.durations
+    encoding, causes, durations = bundle.encoding, (bundle.service, bundle.request), bundle.durations
     if manifest.get("feature_schema_sha256") != encoding.schema_hash:
         return "was made for other features than its encoding lists"
-    linear = [*refusal.linear.values(), refusal.pooled, classes.linear]
+    linear = [model for cause in causes for model in (*cause.linear.values(), cause.pooled)]
     if any(model is not None and model.columns != len(encoding.design_names) for model in linear):
         return "has a linear model for other features than its encoding lists"
-    boosters = [refusal.boosted, classes.boosted, durations.median, durations.p90]
+    boosters = [*(cause.boosted for cause in causes), durations.median, durations.p90]
     if any(model is not None and model.columns != len(encoding.names) for model in boosters):
         return "has trees for other features than its encoding lists"
-    needed = {
-        "refusal": refusal.recipe in (Recipe.BOOSTED, Recipe.MEAN) and refusal.boosted is None,
-        "classes": (classes.recipe is Recipe.LINEAR and classes.linear is None)
-        or (classes.recipe is Recipe.BOOSTED and classes.boosted is None)
-        or classes.recipe is Recipe.MEAN,
-        "durations": (durations.recipe is Recipe.BOOSTED and None in (durations.median, durations.p90))
-        or durations.recipe in (Recipe.LINEAR, Recipe.MEAN),
-    }
+    needed = {cause.cause.value: _lacks_trees(cause) for cause in causes}
+    needed["durations"] = (
+        durations.recipe is Recipe.BOOSTED and None in (durations.median, durations.p90)
+    ) or (durations.recipe not in (Recipe.BASE, Recipe.BOOSTED))
     if lacking := [target for target, lacks in needed.items() if lacks]:
         return f"lacks the model that its recipe for {lacking[0]} needs"
-    outputs = [
-        (classes.boosted.outputs if classes.boosted else len(CLASSES)) == len(CLASSES),
-        (len(classes.linear.intercepts) if classes.linear else len(CLASSES)) == len(CLASSES),
-        all(
-            model is None or model.outputs == 1
-            for model in (refusal.boosted, durations.median, durations.p90)
-        ),
-    ]
-    return "" if all(outputs) else "has a model with the wrong number of outputs"
+    single = all(model is None or model.outputs == 1 for model in boosters)
+    return "" if single else "has a model with the wrong number of outputs"
+
+
+def _lacks_trees(model: RefusalModel) -> bool:
+    needs = model.recipe in (Recipe.BOOSTED, Recipe.MEAN)
+    return (needs and model.boosted is None) or model.recipe is Recipe.CAUSES

@@ -110,38 +110,3 @@ class SagaForecast:
     steps: Mapping[str, StepForecast]
     model_version: str = ""
     notes: Mapping[str, str] = field(default_factory=dict)  # Per step, the strongest reason in words.
-
-
-PERMANENT_REFUSAL = 1.0
-"""Within a permanent regime every attempt is refused."""
-
-
-def mixture(
-    failure_probability: float,
-    shares: Mapping[FailureClass, float],
-    repeat: Mapping[FailureClass, float],
-    latency: Latency,
-    failure_latency: Latency,
-) -> tuple[Regime, ...]:
-    """Regimes that reproduce a first-attempt failure probability and its classes.
-
-    `shares` is P(class | first attempt refused); `repeat` is P(a retry is refused too | that class). A class
-    that repeats with probability rho becomes a regime of weight p*share/rho in which attempts fail with rho,
-    hence its first attempt is refused with probability p*share. What remains is the ordinary regime, whose
-    failures are transient: its rate follows from its own share and weight.
-    """
-    regimes: list[Regime] = []
-    remaining = 1.0
-    for failure_class in (FailureClass.PERMANENT, FailureClass.CASCADING, FailureClass.UNKNOWN):
-        joint = failure_probability * shares.get(failure_class, 0.0)
-        if joint <= 0:
-            continue
-        rho = max(repeat.get(failure_class, PERMANENT_REFUSAL), joint / remaining)
-        weight = joint / rho
-        remaining = max(0.0, remaining - weight)
-        regimes.append(Regime(weight, {failure_class: rho}, latency, failure_latency))
-    if remaining > 0:
-        joint = failure_probability * shares.get(FailureClass.TRANSIENT, 0.0)
-        rate = min(joint / remaining, 1.0)
-        regimes.append(Regime(remaining, {FailureClass.TRANSIENT: rate}, latency, failure_latency))
-    return tuple(regimes)

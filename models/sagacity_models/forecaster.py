@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, Protocol
 
+from sagacity_engine.errors import FailureClass
 from sagacity_engine.saga import Saga
 from sagacity_models.base_rates import StepRates, step_key
 from sagacity_models.bundle import Bundle
 from sagacity_models.encoding import Features
 from sagacity_models.forecast import SagaForecast, StepForecast
-from sagacity_models.step_models import StepRows
+from sagacity_models.step_models import StepRows, composed
 
 STEP_FEATURE: Final = "step"
 """The feature that this package adds: which step it is, by its key."""
@@ -48,16 +49,16 @@ class BundleForecaster:
         bundle = self._bundle
         told = self._features.features(saga, context, at)
         rows = self.rows(saga, told)
-        refusals = bundle.refusal.probabilities(rows)
-        shares = bundle.classes.shares(rows)
+        service, request = bundle.service.probabilities(rows), bundle.request.probabilities(rows)
         latencies = bundle.durations.latencies(rows)
         steps: dict[str, StepForecast] = {}
         notes: dict[str, str] = {}
         for place, name in enumerate(saga.names):
             rates = rows.rates[place]
-            regimes = rates.regimes(refusals[place], shares[place], latencies[place])
+            refusal, hopeless = composed(service[place], request[place])
+            regimes = rates.regimes(refusal, {FailureClass.PERMANENT: hopeless}, latencies[place])
             steps[name] = StepForecast(regimes=regimes, undo=rates.undo)
-            notes[name] = self._note(rows, place, refusals[place], told[name])
+            notes[name] = self._note(rows, place, (service[place], request[place]), told[name])
         return SagaForecast(steps=steps, model_version=bundle.version, notes=notes)
 
     def rows(self, saga: Saga, told: Mapping[str, Features]) -> StepRows:
@@ -77,21 +78,22 @@ class BundleForecaster:
             designs.append(encoding.design_row(tree))
         return StepRows(keys, rates, designs, trees)
 
-    def _note(self, rows: StepRows, place: int, refusal: float, features: Features) -> str:
-        """The strongest reason for a rate that differs from the step's mean; else what the mean is."""
+    def _note(self, rows: StepRows, place: int, now: tuple[float, float], features: Features) -> str:
+        """The strongest reason for a refusal rate unlike the step's mean; else what the mean is."""
         rates = rows.rates[place]
-        model = self._bundle.refusal.linear_of(rows.keys[place])
         mean = f"refused in {rates.refusal:.1%} of runs"
-        if model is None:
+        models = (self._bundle.service, self._bundle.request)
+        moves = [chance - model.cause.base_of(rates) for chance, model in zip(now, models, strict=True)]
+        most = max((0, 1), key=lambda number: abs(moves[number]))
+        linear = models[most].linear_of(rows.keys[place])
+        if linear is None:
             return f"{mean}; nothing in this run's features changes that"
-        parts = model.contributions(rows.designs[place])
-        column = max(range(len(parts)), key=parts.__getitem__)
-        if refusal < rates.refusal:
-            column = min(range(len(parts)), key=parts.__getitem__)
+        parts = linear.contributions(rows.designs[place])
+        column = (max if moves[most] > 0 else min)(range(len(parts)), key=parts.__getitem__)
         if abs(parts[column]) < _NOTE_MIN:
-            return f"{mean}, {refusal:.1%} now; no single reason stands out"
+            return f"{mean}, {composed(*now)[0]:.1%} now; no single reason stands out"
         name = self._bundle.encoding.design_names[column]
         direction = "raises" if parts[column] > 0 else "lowers"
         value = features.get(name)
         cause = f"{name} = {value:.3g}" if isinstance(value, (int, float)) else name
-        return f"{mean}, {refusal:.1%} now; {cause} {direction} it most"
+        return f"{mean}, {composed(*now)[0]:.1%} now; {cause} {direction} it most"

@@ -1,7 +1,6 @@
 """Linear models as plain numbers: scores are dot products, so serving needs no library.
 
-A binary model has one row of weights and its score is a logit; a model of k classes has k rows and its scores
-go through a softmax. Rows come from `FeatureEncoding.design_row`.
+A binary model has one row of weights and its score is a logit. Rows come from `FeatureEncoding.design_row`.
 """
 
 from __future__ import annotations
@@ -76,15 +75,3 @@ def logit(probability: float) -> float:
 def clip_probability(probability: float) -> float:
     """The probability, at least `PROBABILITY_MIN` away from 0 and 1."""
     return min(max(probability, PROBABILITY_MIN), 1.0 - PROBABILITY_MIN)
-
-
-def softmax(scores: Sequence[float]) -> list[float]:
-    """Probabilities that sum to 1.
-
-    >>> softmax([0.0, 0.0])
-    [0.5, 0.5]
-    """
-    top = max(scores)
-    grown = [math.exp(score - top) for score in scores]
-    total = sum(grown)
-    return [value / total for value in grown]

@@ -1,9 +1,11 @@
-"""The three learned models of a bundle: is a first attempt refused, why, and how long does success take.
+"""The learned models of a bundle: two causes of a refused first attempt, and how long success takes.
 
-Each carries which recipe was chosen for it, and each recipe starts from the base rates: trees predict what
-must be *added* to the base logit (or log-share, or log-duration), and a linear model is the pooled slopes
-plus the step's own deviation. A step that no model knows therefore gets its base rate, moved by what is
-true of steps in general. `BASE` means that history carried no signal: the base rates themselves.
+A first attempt is refused because the *service* fails or because the *request* is hopeless; what foretells
+the one says little of the other, so each cause has a model of its own, and the classes of a refusal follow
+from both. Every model carries which recipe was chosen for it, and each recipe starts from the base rates:
+trees predict what must be *added* to the base logit (or log-duration), and a linear model is the pooled
+slopes plus the step's own deviation. A step that no model knows therefore gets its base rate, moved by what
+is true of steps in general. `BASE` means that history carried no signal: the base rates themselves.
 """
 
 from __future__ import annotations
@@ -15,12 +17,12 @@ from enum import StrEnum
 from typing import Final
 
 from sagacity_engine.errors import FailureClass
-from sagacity_models.base_rates import CLASSES, StepRates
+from sagacity_models.base_rates import StepRates
 from sagacity_models.boosted import BoostedModel
 from sagacity_models.calibration import Calibration, Identity
 from sagacity_models.censored import SIGMA_MAX, SIGMA_MIN
 from sagacity_models.forecast import Latency
-from sagacity_models.linear import LinearModel, logistic, logit, softmax
+from sagacity_models.linear import LinearModel, logistic, logit
 
 Z90: Final = 1.2815515655446004
 """The standard normal's 90 % quantile."""
@@ -35,6 +37,27 @@ class Recipe(StrEnum):
     LINEAR = "linear"  # Pooled slopes and each step's deviation from them.
     BOOSTED = "boosted"  # Boosted trees over all steps.
     MEAN = "mean"  # The mean of the linear and the boosted scores.
+    CAUSES = "causes"  # What follows from the models of both causes together.
+
+
+class Cause(StrEnum):
+    """Why a first attempt is refused. The service comes first: only what it answers can be hopeless."""
+
+    SERVICE = "service"  # The participant failed or was unavailable; another input would have met the same.
+    REQUEST = "request"  # The participant answered, and will never accept this input.
+
+    def base_of(self, rates: StepRates) -> float:
+        """The mean of what this cause's model tells; for REQUEST given that the service answers."""
+        share = rates.shares.get(FailureClass.PERMANENT, 0.0)
+        service = rates.refusal * (1 - share)
+        return service if self is Cause.SERVICE else min(1.0, rates.refusal * share / (1 - service))
+
+
+def composed(service: float, request: float) -> tuple[float, float]:
+    """P(the first attempt is refused), and the share of that which is the request's fault."""
+    hopeless = (1 - service) * request
+    refusal = service + hopeless
+    return refusal, hopeless / refusal if refusal > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,23 +72,24 @@ class StepRows:
 
 @dataclass(frozen=True, slots=True)
 class RefusalModel:
-    """P(the first attempt is refused). `linear` is kept for explanations even where it was not chosen."""
+    """P(refused for `cause`; for REQUEST given an answer). `linear` explains, even if it was not chosen."""
 
     recipe: Recipe = Recipe.BASE
     linear: Mapping[str, LinearModel] = field(default_factory=dict)
     pooled: LinearModel | None = None
     boosted: BoostedModel | None = None
     calibration: Calibration = field(default_factory=Identity)
+    cause: Cause = Cause.SERVICE
 
     def probabilities(self, rows: StepRows) -> list[float]:
         """One calibrated probability per step."""
         if self.recipe is Recipe.BASE:
-            return [rates.refusal for rates in rows.rates]
+            return [self.cause.base_of(rates) for rates in rows.rates]
         return [self.calibration(logistic(score)) for score in self.scores(rows)]
 
     def scores(self, rows: StepRows) -> list[float]:
         """One logit per step, before calibration."""
-        base = [logit(rates.refusal) for rates in rows.rates]
+        base = [logit(self.cause.base_of(rates)) for rates in rows.rates]
         if self.recipe is Recipe.BASE:
             return base
         if self.recipe is Recipe.LINEAR:
@@ -85,46 +109,6 @@ class RefusalModel:
     def linear_of(self, key: str) -> LinearModel | None:
         """What the step adds to its base logit; of a step nobody has seen, what steps add in general."""
         return self.linear.get(key, self.pooled)
-
-
-@dataclass(frozen=True, slots=True)
-class ClassModel:
-    """P(class | the first attempt is refused), over `CLASSES`. `sharpness` scales the logarithms."""
-
-    recipe: Recipe = Recipe.BASE
-    linear: LinearModel | None = None
-    boosted: BoostedModel | None = None
-    sharpness: float = 1.0
-
-    def shares(self, rows: StepRows) -> list[Mapping[FailureClass, float]]:
-        """The classes' shares per step, from the base rates where hindsight told no classes."""
-        if self.recipe is Recipe.BASE:
-            return [rates.shares for rates in rows.rates]
-        return [
-            dict(zip(CLASSES, softmax([self.sharpness * score for score in scores]), strict=True))
-            for scores in self.scores(rows)
-        ]
-
-    def scores(self, rows: StepRows) -> list[list[float]]:
-        """One score per class and step, before the softmax."""
-        if self.recipe is Recipe.LINEAR:
-            assert self.linear is not None  # a bundle with this recipe was refused without its model
-            return [
-                _added(rates, self.linear.scores(design))
-                for rates, design in zip(rows.rates, rows.designs, strict=True)
-            ]
-        assert self.boosted is not None  # a bundle with this recipe was refused without its booster
-        boosted = self.boosted.scores(rows.trees)
-        return [_added(rates, scores) for rates, scores in zip(rows.rates, boosted, strict=True)]
-
-
-def log_shares(rates: StepRates) -> list[float]:
-    """The logarithms of the base shares of `CLASSES`: where every class model starts."""
-    return [math.log(max(rates.shares.get(each, 0.0), 1e-3)) for each in CLASSES]
-
-
-def _added(rates: StepRates, scores: Sequence[float]) -> list[float]:
-    return [low + add for low, add in zip(log_shares(rates), scores, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from sagacity_engine import FailureClass, Saga, Step
-from sagacity_models.base_rates import CLASSES, BaseRates, StepEvidence
+from sagacity_models.base_rates import BaseRates, StepEvidence
 from sagacity_models.boosted import BoostedModel
 from sagacity_models.bundle import Bundle, stamped
 from sagacity_models.calibration import Platt
 from sagacity_models.censored import Durations
 from sagacity_models.encoding import FeatureEncoding, Features, columns_of
 from sagacity_models.linear import LinearModel
-from sagacity_models.step_models import ClassModel, DurationModel, Recipe, RefusalModel
+from sagacity_models.step_models import Cause, DurationModel, Recipe, RefusalModel
 
 
 class FixedFeatures:
@@ -72,23 +72,21 @@ def bundle(rows: list[Features], base: BaseRates) -> Bundle:
     party = trees[:, encoding.names.index("context.party")]
     slopes = tuple(0.9 if name == "context.party" else 0.0 for name in encoding.design_names)
     linear = LinearModel((0.0,), (slopes,))
-    classes = np.minimum(party // 2, len(CLASSES) - 1)
     return stamped(
         Bundle(
             base=base,
             encoding=encoding,
-            refusal=RefusalModel(
+            service=RefusalModel(
                 Recipe.MEAN,
                 {"trip/flight": linear, "trip/hotel": linear},
                 linear,
                 boosted(trees, (party > 3).astype(float), objective="binary"),
                 Platt(1.0, 0.1),
             ),
-            classes=ClassModel(
+            request=RefusalModel(
                 Recipe.BOOSTED,
-                None,
-                boosted(trees, classes, objective="multiclass", num_class=len(CLASSES)),
-                0.9,
+                boosted=boosted(trees, (party > 4).astype(float), objective="binary"),
+                cause=Cause.REQUEST,
             ),
             durations=DurationModel(
                 Recipe.BOOSTED,

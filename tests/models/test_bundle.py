@@ -18,15 +18,15 @@ from sagacity_models.step_models import Recipe, RefusalModel
 
 FILES = (
     "base_rates.json",
-    "classes.json",
-    "classes.lgb.txt",
     "duration_median.lgb.txt",
     "duration_p90.lgb.txt",
     "durations.json",
     "encoding.json",
     MANIFEST,
-    "refusal.json",
-    "refusal.lgb.txt",
+    "request.json",
+    "request.lgb.txt",
+    "service.json",
+    "service.lgb.txt",
 )
 
 
@@ -113,14 +113,14 @@ def test_an_extra_file_is_refused(folder: Path) -> None:
 
 def test_a_link_is_refused(folder: Path, tmp_path: Path) -> None:
     """Files are not followed elsewhere, even where the content is the same."""
-    (folder / "refusal.json").rename(tmp_path / "refusal.json")
-    (folder / "refusal.json").symlink_to(tmp_path / "refusal.json")
-    assert "refusal.json" in refusal_of(folder)
+    (folder / "service.json").rename(tmp_path / "service.json")
+    (folder / "service.json").symlink_to(tmp_path / "service.json")
+    assert "service.json" in refusal_of(folder)
 
 
 def test_an_oversized_file_is_refused(folder: Path) -> None:
     """A file longer than the manifest says is never read to its end, and none may be listed as huge."""
-    with (folder / "refusal.lgb.txt").open("ab") as stream:
+    with (folder / "service.lgb.txt").open("ab") as stream:
         stream.truncate(FILE_BYTES_MAX * 4)
     assert "longer than" in refusal_of(folder)
     reseal_sizes = json.loads((folder / MANIFEST).read_text("utf-8"))["files"]
@@ -132,10 +132,10 @@ def test_an_oversized_file_is_refused(folder: Path) -> None:
     [
         ("base_rates.json", '"refusal": ', '"refusal": NaN, "was": ', "NaN"),
         ("base_rates.json", '"refusal": ', '"refusal": 1e999, "was": ', "not finite"),
-        ("refusal.json", '"recipe": "mean"', '"recipe": "guess"', "guess"),
-        ("refusal.json", '"kind": "platt"', '"kind": "magic"', "magic"),
-        ("refusal.lgb.txt", "leaf_value=", "leaf_value=nan ", "no finite number"),
-        ("refusal.lgb.txt", "tree\n", "bush\n", "not the text"),
+        ("service.json", '"recipe": "mean"', '"recipe": "guess"', "guess"),
+        ("service.json", '"kind": "platt"', '"kind": "magic"', "magic"),
+        ("service.lgb.txt", "leaf_value=", "leaf_value=nan ", "no finite number"),
+        ("service.lgb.txt", "tree\n", "bush\n", "not the text"),
         ("encoding.json", '"context.party"', '"context.guests"', "other features"),
     ],
 )
@@ -157,8 +157,8 @@ def test_a_newer_schema_is_refused(folder: Path) -> None:
 
 def test_a_recipe_without_its_model_is_refused(bundle: Bundle, tmp_path: Path) -> None:
     """A bundle whose recipe needs trees it does not hold cannot be loaded."""
-    save_bundle(replace(bundle, refusal=RefusalModel(Recipe.BOOSTED)), tmp_path / "bundle", created_at="x")
-    assert "recipe for refusal" in refusal_of(tmp_path / "bundle")
+    save_bundle(replace(bundle, service=RefusalModel(Recipe.BOOSTED)), tmp_path / "bundle", created_at="x")
+    assert "recipe for service" in refusal_of(tmp_path / "bundle")
 
 
 def test_models_for_other_columns_are_refused(bundle: Bundle, tmp_path: Path) -> None:

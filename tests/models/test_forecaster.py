@@ -14,7 +14,7 @@ from sagacity_models.base_rates import BaseRateForecaster
 from sagacity_models.bundle import Bundle, save_bundle
 from sagacity_models.forecast import SagaForecast
 from sagacity_models.forecaster import BundleForecaster, FeatureSource
-from sagacity_models.step_models import ClassModel, DurationModel, RefusalModel
+from sagacity_models.step_models import Cause, DurationModel, Recipe, RefusalModel
 
 Context = Mapping[str, str | float | bool]
 
@@ -68,7 +68,9 @@ def test_an_unknown_step_gets_pooled_rates(forecaster: BundleForecaster, bundle:
 
 def test_without_signal_it_is_the_base_rates(bundle: Bundle, features: FeatureSource, saga: Saga) -> None:
     """A bundle whose every recipe is the base forecasts exactly what the base-rate forecaster does."""
-    plain = replace(bundle, refusal=RefusalModel(), classes=ClassModel(), durations=DurationModel())
+    plain = replace(
+        bundle, service=RefusalModel(), request=RefusalModel(cause=Cause.REQUEST), durations=DurationModel()
+    )
     ours = BundleForecaster(plain, features).forecast(saga, {"party": 6.0}, 0.0)
     theirs = BaseRateForecaster(bundle.base).forecast(saga, {"party": 6.0}, 0.0)
     assert ours.steps == theirs.steps
@@ -100,8 +102,8 @@ def test_serving_needs_few_libraries(bundle: Bundle, tmp_path: Path) -> None:
     """A bundle without trees loads and forecasts without LightGBM, scikit-learn, pandas or numpy."""
     plain = replace(
         bundle,
-        refusal=RefusalModel(bundle.refusal.recipe.LINEAR, bundle.refusal.linear, bundle.refusal.pooled),
-        classes=ClassModel(),
+        service=RefusalModel(Recipe.LINEAR, bundle.service.linear, bundle.service.pooled),
+        request=RefusalModel(cause=Cause.REQUEST),
         durations=DurationModel(),
     )
     save_bundle(plain, tmp_path / "bundle", created_at="x")

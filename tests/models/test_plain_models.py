@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sagacity_models.boosted import BoostedModel
 from sagacity_models.bundle import Bundle
 from sagacity_models.calibration import Identity, Isotonic, Platt, read_calibration
-from sagacity_models.linear import PROBABILITY_MIN, LinearModel, logistic, logit, softmax
+from sagacity_models.linear import PROBABILITY_MIN, LinearModel, logistic, logit
 
 
 @pytest.fixture
@@ -25,15 +25,6 @@ def test_binary_scores_are_the_librarys(sample: tuple[np.ndarray, np.ndarray]) -
     ours = LinearModel((float(theirs.intercept_[0]),), (tuple(theirs.coef_[0]),))
     told = [logistic(ours.scores(list(row))[0]) for row in rows]
     np.testing.assert_allclose(told, theirs.predict_proba(rows)[:, 1], rtol=1e-10)
-
-
-def test_multinomial_scores_are_the_librarys(sample: tuple[np.ndarray, np.ndarray]) -> None:
-    """Three dot products and a softmax give scikit-learn's probabilities."""
-    rows, outcomes = sample
-    theirs = LogisticRegression(C=0.5).fit(rows, outcomes + (rows[:, 1] > 1))
-    ours = LinearModel(tuple(theirs.intercept_), tuple(map(tuple, theirs.coef_)))
-    told = [softmax(ours.scores(list(row))) for row in rows]
-    np.testing.assert_allclose(told, theirs.predict_proba(rows), rtol=1e-10)
 
 
 def test_isotonic_is_the_librarys(sample: tuple[np.ndarray, np.ndarray]) -> None:
@@ -75,7 +66,7 @@ def test_logit_and_logistic_are_inverse() -> None:
 
 def test_trees_do_not_care_what_comes_along(bundle: Bundle) -> None:
     """A row's score is the same alone and among others: one call for all steps is safe."""
-    model = bundle.refusal.boosted
+    model = bundle.service.boosted
     assert model is not None
     rows = [[1.0, 0.0, 1.0], [6.0, 1.0, 0.0], [float("nan"), 2.0, float("nan")]]
     assert model.scores(rows) == [model.scores([row])[0] for row in rows]

@@ -26,8 +26,8 @@ from sagacity_models.forecast import (
     SagaForecast,
     StepForecast,
     UndoForecast,
-    mixture,
 )
+from sagacity_models.health import HealthLaw
 
 HIDDEN = "timed out"
 ALL_FREEDOMS = SagaFreedom(reorder=True, timeouts=True, retries=True, compensation=True)
@@ -131,13 +131,16 @@ def _step(generator: random.Random, i: int, pivot: int, density: float, optional
 
 
 def _forecast(generator: random.Random) -> StepForecast:
-    weights = [generator.random() for _ in FailureClass]
-    shares = {c: w / sum(weights) for c, w in zip(FailureClass, weights, strict=True)}
-    repeat = {FailureClass.PERMANENT: 1.0, FailureClass.CASCADING: 0.8, FailureClass.UNKNOWN: 0.6}
+    """A service that is ill or well, with refusals of every class, and requests that may be hopeless."""
+    seen = [[generator.random() for _ in FailureClass] for _ in range(2)]
+    ill_seen, well_seen = (
+        {c: w / sum(weights) for c, w in zip(FailureClass, weights, strict=True)} for weights in seen
+    )
+    law = HealthLaw(generator.uniform(0.5, 0.95), generator.uniform(0, 0.1), 0.1, ill_seen, well_seen)
     latency = Latency(generator.uniform(0.3, 3), generator.uniform(0.2, 0.9))
     failure_latency = Latency(generator.uniform(0.1, 2), generator.uniform(0.2, 0.9))
     return StepForecast(
-        regimes=mixture(generator.uniform(0, 0.3), shares, repeat, latency, failure_latency),
+        regimes=law.regimes(generator.uniform(0, 0.3), generator.random(), latency, failure_latency),
         undo=UndoForecast(generator.uniform(0, 0.3), Latency(generator.uniform(0.3, 3), 0.6)),
     )
 

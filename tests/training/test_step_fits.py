@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression
 
 from sagacity_models.calibration import Identity, Isotonic, Platt
 from sagacity_models.step_models import Recipe
-from sagacity_training.fit_calibration import fit_calibration, fit_isotonic, fit_platt, fit_sharpness
+from sagacity_training.fit_calibration import fit_calibration, fit_isotonic, fit_platt
 from sagacity_training.fit_linear import fit_logistic
 from sagacity_training.recipes import choose
 from sagacity_training.scores import (
@@ -80,15 +80,6 @@ def test_a_map_that_would_turn_the_order_is_none(draw: np.random.Generator) -> N
     """Forecasts that rank the wrong way round are not turned round: nothing is corrected."""
     told = draw.random(400)
     assert isinstance(fit_platt((draw.random(400) > told).astype(float), told), Identity)
-
-
-def test_sharpness_is_found(draw: np.random.Generator) -> None:
-    """Class scores that are twice too large get a factor of a half."""
-    scores = draw.normal(size=(20_000, 3)) * 2
-    honest = np.exp(scores / 2)
-    honest /= honest.sum(axis=1, keepdims=True)
-    classes = (honest.cumsum(axis=1) < draw.random((20_000, 1))).sum(axis=1)
-    assert fit_sharpness(classes, scores) == pytest.approx(0.5, abs=0.03)
 
 
 def test_scores_have_their_known_values() -> None:

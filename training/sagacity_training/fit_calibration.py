@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 ISOTONIC_EVENTS_MIN: Final = 1_000
 PLATT_EVENTS_MIN: Final = 30
-SHARPNESS_RANGE: Final = (0.25, 1.75)
 
 
 def fit_calibration(outcomes: Array, probabilities: Array) -> Calibration:
@@ -51,18 +50,3 @@ def fit_isotonic(outcomes: Array, probabilities: Array) -> Isotonic:
         tuple(map(float, model.X_thresholds_)),
         tuple(map(float, model.y_thresholds_)),
     )
-
-
-def fit_sharpness(classes: NDArray[np.int64], scores: Array) -> float:
-    """The factor on class scores that lowers their log loss most (temperature scaling)."""
-    import numpy as np
-
-    def loss(sharpness: float) -> float:
-        scaled = sharpness * scores
-        top = scaled.max(axis=1, keepdims=True)
-        log_sums = np.log(np.exp(scaled - top).sum(axis=1)) + top[:, 0]
-        return float((log_sums - scaled[np.arange(len(classes)), classes]).mean())
-
-    if len(classes) < PLATT_EVENTS_MIN:
-        return 1.0
-    return float(min(np.linspace(*SHARPNESS_RANGE, 61), key=loss))

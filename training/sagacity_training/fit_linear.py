@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from sagacity_models.base_rates import BaseRates
 from sagacity_models.linear import LinearModel, logit
+from sagacity_models.step_models import Cause
 from sagacity_training.matrices import Matrices
 from sagacity_training.scores import log_losses
 
@@ -73,13 +74,13 @@ def fit_logistic(designs: Array, outcomes: Array, offset: Array, penalty: float)
 
 
 def fit_linear(
-    matrices: Matrices, base: BaseRates, penalties: Penalties
+    matrices: Matrices, base: BaseRates, penalties: Penalties, cause: Cause
 ) -> tuple[dict[str, LinearModel], LinearModel]:
     """What each step, and a step nobody has seen, adds to its base logit."""
     import numpy as np
 
-    offset = matrices.based(base, lambda rates: logit(rates.refusal))
-    outcomes = matrices.told(lambda row: row.refused)
+    offset = matrices.based(base, lambda rates: logit(cause.base_of(rates)))
+    outcomes = matrices.told(lambda row: float(row.refused_for(cause)))
     pooled = fit_logistic(matrices.designs, outcomes, offset, penalties.pooled)
     scores = offset + pooled[0] + matrices.designs @ pooled[1:]
     models: dict[str, LinearModel] = {}
@@ -94,12 +95,12 @@ def fit_linear(
 
 
 def linear_scores(
-    matrices: Matrices, base: BaseRates, models: Mapping[str, LinearModel], pooled: LinearModel
+    matrices: Matrices, base: BaseRates, models: Mapping[str, LinearModel], pooled: LinearModel, cause: Cause
 ) -> Array:
     """One logit per row, as `RefusalModel` computes it."""
     import numpy as np
 
-    scores = matrices.based(base, lambda rates: logit(rates.refusal))
+    scores = matrices.based(base, lambda rates: logit(cause.base_of(rates)))
     keys = np.array([row.key for row in matrices.rows])
     for key in set(keys):
         own, model = keys == key, models.get(key, pooled)
@@ -107,14 +108,14 @@ def linear_scores(
     return scores
 
 
-def best_penalties(fit: Matrices, tune: Matrices, base: BaseRates) -> Penalties:
+def best_penalties(fit: Matrices, tune: Matrices, base: BaseRates, cause: Cause) -> Penalties:
     """The penalties whose fit on one slice forecasts a later one best."""
     import numpy as np
 
-    outcomes = tune.told(lambda row: row.refused)
+    outcomes = tune.told(lambda row: float(row.refused_for(cause)))
 
     def loss(penalties: Penalties) -> float:
-        scores = linear_scores(tune, base, *fit_linear(fit, base, penalties))
+        scores = linear_scores(tune, base, *fit_linear(fit, base, penalties, cause), cause)
         return float(log_losses(outcomes, 1 / (1 + np.exp(-scores))).mean())
 
     pooled = min(POOLED_PENALTIES, key=lambda penalty: loss(Penalties(penalty, STEP_PENALTIES[-1])))

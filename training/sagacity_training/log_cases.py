@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Final
 
 from sagacity_models.registry import CHAMPION, Logged, Registry
+from sagacity_models.registry_process import RegistryProcess
 from sagacity_training.cases import CaseTrainingResult
 from sagacity_training.plots import calibration_figure, confusion_figure, save_figure
 
 CASE_MODELS: Final = "sagacity-cases"
 
 
-def log_cases(result: CaseTrainingResult, registry: Registry) -> Logged:
+def log_cases(result: CaseTrainingResult, registry: Registry | RegistryProcess) -> Logged:
     """Log `result` as a new version of `CASE_MODELS`; its folder holds the model's texts as they are.
 
     The champion becomes this version if the log carried a signal, or if there is no champion yet. Raises
@@ -35,7 +36,7 @@ def log_cases(result: CaseTrainingResult, registry: Registry) -> Logged:
             model_artifact="model",
         )
     if result.signal or registry.version(CHAMPION, model=CASE_MODELS) is None:
-        registry.promote(logged.version, model=CASE_MODELS)
+        registry.promote(logged.version, model=CASE_MODELS, alias=CHAMPION)
     return logged
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -49,6 +49,13 @@ class Matrices:
         places = {(row.run_id, row.key): place for place, row in enumerate(self.rows)}
         chosen = [places[row.run_id, row.key] for row in table]
         return Matrices(table.rows, self.designs[chosen], self.trees[chosen], self.categories)
+
+    def only(self, designs: Sequence[bool], trees: Sequence[bool]) -> Matrices:
+        """The same rows with every column that is not kept made constant, so that no model reads it."""
+        import numpy as np
+
+        kept = np.where(np.array(designs), self.designs, 0.0), np.where(np.array(trees), self.trees, 0.0)
+        return Matrices(self.rows, *kept, self.categories)
 
     def told(self, value: Callable[[StepRow], float]) -> Array:
         """One number per row."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-SIMPLEST_FIRST: Final = (Recipe.LINEAR, Recipe.BOOSTED, Recipe.MEAN)
+SIMPLEST_FIRST: Final = (Recipe.LINEAR, Recipe.BOOSTED, Recipe.MEAN, Recipe.CAUSES)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,27 +1,31 @@
-"""Target one: is the first attempt of a step refused? Base rates, two-level logistic, trees, or their mean.
+"""Why is a first attempt refused? For each cause: base rates, two-level logistic, trees, or their mean.
 
 Every candidate is fitted on the fit slice, stopped on the tune slice, calibrated on the calibrate slice and
-judged on the select slice. The winner's recipe is then fitted again on the whole history; its calibration
-is learnt from the first fit's forecasts of the last two slices, which that fit never saw. So every reported
-figure comes from rows that nothing behind it was fitted on, and the served model has learnt from all of
-them.
+judged on the select slice. The winner's recipe is then fitted again on the whole history; its calibration is
+learnt from the first fit's forecasts of the last two slices, which that fit never saw. So every reported
+figure comes from rows that nothing behind it was fitted on, and the served model has learnt from all of them.
+
+Whether a request is hopeless depends on what is asked, not on how the service does today: that model reads
+the context, the calendar, the step and its long-run rates only. Fewer columns, less noise taken for a reason.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from sagacity_models.base_rates import BaseRates
 from sagacity_models.calibration import Calibration
 from sagacity_models.linear import logit
-from sagacity_models.step_models import Recipe, RefusalModel
+from sagacity_models.step_models import Cause, Recipe, RefusalModel
 from sagacity_training.fit_boosted import fit_boosted
 from sagacity_training.fit_calibration import fit_calibration
 from sagacity_training.fit_linear import Penalties, best_penalties, fit_linear, linear_scores
 from sagacity_training.matrices import Matrices
 from sagacity_training.recipes import Choice, choose
 from sagacity_training.scores import binary_scores, log_losses
+from sagacity_training.step_table import StepRow
 from sagacity_training.targets import SlicedMatrices, Target
 
 if TYPE_CHECKING:
@@ -30,6 +34,9 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
+Forecast = Callable[[Matrices], "Array"]
+"""One probability per row."""
+
 EVENTS_MIN: Final = 60
 """Fewer refusals in the fit slice, and no model is tried."""
 SLICE_ROWS_MIN: Final = 60
@@ -37,72 +44,103 @@ _OBJECTIVE: Final[dict[str, Any]] = {"objective": "binary"}
 
 
 def train_refusals(
-    slices: SlicedMatrices, fit_base: BaseRates, whole: Matrices, base: BaseRates, seed: int
-) -> tuple[RefusalModel, Target]:
-    """The model to serve, fitted on `whole` over `base`, and what was found on `slices` over `fit_base`."""
+    slices: SlicedMatrices,
+    fit_base: BaseRates,
+    whole: Matrices,
+    base: BaseRates,
+    seed: int,
+    *,
+    cause: Cause,
+) -> tuple[RefusalModel, Target, Forecast]:
+    """The model to serve, fitted on `whole` over `base`, and what was found on `slices` over `fit_base`.
+
+    Last, the forecast behind those figures, which nothing later than the calibrate slice has touched.
+    """
     import numpy as np
 
-    outcomes = slices.select.told(_refused)
-    base_forecast = slices.select.based(fit_base, lambda rates: rates.refusal)
-    if slices.smallest < SLICE_ROWS_MIN or slices.fit.told(_refused).sum() < EVENTS_MIN:
-        return RefusalModel(), _target(choose(outcomes, {}), outcomes, base_forecast, base_forecast)
-    penalties = best_penalties(slices.fit, slices.tune, fit_base)
-    linear = fit_linear(slices.fit, fit_base, penalties)
+    def refused(row: StepRow) -> float:
+        return float(row.refused_for(cause))
+
+    outcomes = slices.select.told(refused)
+    base_forecast = slices.select.based(fit_base, cause.base_of)
+    if slices.smallest < SLICE_ROWS_MIN or slices.fit.told(refused).sum() < EVENTS_MIN:
+        none = _target(cause, choose(outcomes, {}), outcomes, base_forecast, base_forecast)
+        return RefusalModel(cause=cause), none, partial(_based, fit_base, cause)
+    penalties = best_penalties(slices.fit, slices.tune, fit_base, cause)
+    linear = fit_linear(slices.fit, fit_base, penalties, cause)
     trees, rounds = fit_boosted(
         _OBJECTIVE,
-        _data(slices.fit, fit_base),
-        _data(slices.tune, fit_base),
+        _data(slices.fit, fit_base, cause),
+        _data(slices.tune, fit_base, cause),
         slices.fit.categories,
         seed=seed,
     )
 
     def scores(matrices: Matrices) -> dict[Recipe, Array]:
-        straight = linear_scores(matrices, fit_base, *linear)
-        boosted = _start(matrices, fit_base) + trees.matrix(matrices.trees)[:, 0]
+        straight = linear_scores(matrices, fit_base, *linear, cause)
+        boosted = _start(matrices, fit_base, cause) + trees.matrix(matrices.trees)[:, 0]
         return {Recipe.LINEAR: straight, Recipe.BOOSTED: boosted, Recipe.MEAN: (straight + boosted) / 2}
 
     earlier, later = scores(slices.calibrate), scores(slices.select)
-    calibrated = slices.calibrate.told(_refused)
-    forecasts = {
-        recipe: _mapped(fit_calibration(calibrated, _probabilities(earlier[recipe])), later[recipe])
-        for recipe in later
-    }
+    calibrated = slices.calibrate.told(refused)
+    maps = {recipe: fit_calibration(calibrated, _probabilities(earlier[recipe])) for recipe in earlier}
+    forecasts = {recipe: _mapped(maps[recipe], later[recipe]) for recipe in later}
     losses = {recipe: log_losses(outcomes, forecast) for recipe, forecast in forecasts.items()}
     choice = choose(log_losses(outcomes, base_forecast), losses)
     chosen = forecasts.get(choice.recipe, base_forecast)
-    target = _target(choice, outcomes, base_forecast, chosen, forecasts)
+    target = _target(cause, choice, outcomes, base_forecast, chosen, forecasts=forecasts)
     if choice.recipe is Recipe.BASE:
-        return RefusalModel(), target
+        return RefusalModel(cause=cause), target, partial(_based, fit_base, cause)
     held_out = np.concatenate([earlier[choice.recipe], later[choice.recipe]])
     calibration = fit_calibration(np.concatenate([calibrated, outcomes]), _probabilities(held_out))
-    served = _refitted(choice.recipe, calibration, whole, base, penalties=penalties, rounds=rounds, seed=seed)
-    return served, target
+    served = _refitted(
+        cause,
+        choice.recipe,
+        whole,
+        base,
+        calibration=calibration,
+        penalties=penalties,
+        rounds=rounds,
+        seed=seed,
+    )
+
+    def forecast(matrices: Matrices) -> Array:
+        return _mapped(maps[choice.recipe], scores(matrices)[choice.recipe])
+
+    return served, target, forecast
+
+
+def _based(base: BaseRates, cause: Cause, matrices: Matrices) -> Array:
+    return matrices.based(base, cause.base_of)
 
 
 def _refitted(
+    cause: Cause,
     recipe: Recipe,
-    calibration: Calibration,
     whole: Matrices,
     base: BaseRates,
     *,
+    calibration: Calibration,
     penalties: Penalties,
     rounds: int,
     seed: int,
 ) -> RefusalModel:
-    steps, pooled = fit_linear(whole, base, penalties)
+    steps, pooled = fit_linear(whole, base, penalties, cause)
     trees = None
     if recipe in (Recipe.BOOSTED, Recipe.MEAN):
         trees, _ = fit_boosted(
-            _OBJECTIVE, _data(whole, base), None, whole.categories, seed=seed, rounds=rounds
+            _OBJECTIVE, _data(whole, base, cause), None, whole.categories, seed=seed, rounds=rounds
         )
-    return RefusalModel(recipe, steps, pooled, trees, calibration)
+    return RefusalModel(recipe, steps, pooled, trees, calibration, cause)
 
 
 def _target(
+    cause: Cause,
     choice: Choice,
     outcomes: Array,
     base_forecast: Array,
     chosen: Array,
+    *,
     forecasts: Mapping[Recipe, Array] | None = None,
 ) -> Target:
     scored: dict[str, Array] = {
@@ -110,15 +148,16 @@ def _target(
         **{str(each): told for each, told in (forecasts or {}).items()},
     }
     return Target(
-        "refusal",
+        cause.value,
         choice,
-        {who: _figures(outcomes, told) for who, told in scored.items()} if len(outcomes) else {},
+        {who: figures_of_forecasts(outcomes, told) for who, told in scored.items()} if len(outcomes) else {},
         outcomes,
         chosen,
     )
 
 
-def _figures(outcomes: Array, forecasts: Array) -> dict[str, float]:
+def figures_of_forecasts(outcomes: Array, forecasts: Array) -> dict[str, float]:
+    """Every score of probabilities for yes/no outcomes, by name."""
     scores = binary_scores(outcomes, forecasts)
     figures = {
         "log_loss": scores.log_loss,
@@ -130,16 +169,13 @@ def _figures(outcomes: Array, forecasts: Array) -> dict[str, float]:
     return figures if scores.auc is None else {**figures, "auc": scores.auc}
 
 
-def _refused(row: Any) -> float:
-    return float(row.refused)
+def _start(matrices: Matrices, base: BaseRates, cause: Cause) -> Array:
+    return matrices.based(base, lambda rates: logit(cause.base_of(rates)))
 
 
-def _start(matrices: Matrices, base: BaseRates) -> Array:
-    return matrices.based(base, lambda rates: logit(rates.refusal))
-
-
-def _data(matrices: Matrices, base: BaseRates) -> tuple[Array, Array, Array]:
-    return matrices.trees, matrices.told(_refused), _start(matrices, base)
+def _data(matrices: Matrices, base: BaseRates, cause: Cause) -> tuple[Array, Array, Array]:
+    outcomes = matrices.told(lambda row: float(row.refused_for(cause)))
+    return matrices.trees, outcomes, _start(matrices, base, cause)
 
 
 def _probabilities(scores: Array) -> Array:

@@ -9,6 +9,8 @@ from sagacity_training.targets import Target
 _TITLES = {
     "refusal": "refused at the first attempt",
     "classes": "class of a refusal",
+    "service": "refused because the service failed",
+    "request": "refused because the request is hopeless",
     "durations": "duration of success (natural logarithm)",
 }
 

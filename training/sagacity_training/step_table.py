@@ -22,6 +22,7 @@ from sagacity_models.censored import Durations
 from sagacity_models.encoding import Features
 from sagacity_models.forecaster import STEP_FEATURE
 from sagacity_models.health import Met, met
+from sagacity_models.step_models import Cause
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +48,16 @@ class StepRow:
     def refused(self) -> bool:
         """Whether the first attempt was definitely refused."""
         return self.first.outcome is AttemptOutcome.REFUSED
+
+    def refused_for(self, cause: Cause) -> bool:
+        """Whether the first attempt was refused for this cause; what nobody can explain is the service's."""
+        hopeless = self.failure_class is FailureClass.PERMANENT
+        return self.refused and hopeless is (cause is Cause.REQUEST)
+
+    @property
+    def cause_known_at(self) -> float:
+        """When the outcome was known, and for a refusal with a class, that class as well."""
+        return max(self.known_at, self.class_known_at if self.failure_class is not None else self.known_at)
 
     @property
     def known_at(self) -> float:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from sagacity_training.matrices import Matrices
 from sagacity_training.recipes import Choice
-from sagacity_training.slices import Slices
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,11 +53,6 @@ class SlicedMatrices:
     tune: Matrices
     calibrate: Matrices
     select: Matrices
-
-    @classmethod
-    def of(cls, slices: Slices, whole: Matrices) -> SlicedMatrices:
-        """The slices as rows of `whole`."""
-        return cls(*map(whole.of, (slices.fit, slices.tune, slices.calibrate, slices.select)))
 
     @property
     def smallest(self) -> int:

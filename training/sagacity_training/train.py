@@ -18,8 +18,9 @@ from functools import partial
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from sagacity_data.feature_catalogue import CONTEXT_PREFIX
 from sagacity_data.labels import Label, label
 from sagacity_data.rows import Row
 from sagacity_data.store import DatasetStore
@@ -28,10 +29,10 @@ from sagacity_models.bundle import Bundle, save_bundle, stamped
 from sagacity_models.encoding import Columns, FeatureEncoding, columns_of
 from sagacity_models.registry import CHAMPION, STEP_MODELS, Registry
 from sagacity_models.registry_process import RegistryProcess
-from sagacity_models.step_models import Recipe
+from sagacity_models.step_models import Cause, Recipe, RefusalModel
+from sagacity_training.composed import composed_targets
 from sagacity_training.durations import train_durations
 from sagacity_training.errors import NothingToLearn, NotKept
-from sagacity_training.failure_classes import train_classes
 from sagacity_training.matrices import Matrices, encode
 from sagacity_training.plots import calibration_figure, confusion_figure, save_figure
 from sagacity_training.refusals import train_refusals
@@ -40,6 +41,12 @@ from sagacity_training.scores import calibration_bins
 from sagacity_training.slices import Slices, slice_by_time
 from sagacity_training.step_table import StepRow, StepTable, evidence_of
 from sagacity_training.targets import SlicedMatrices, Target
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
 
 Progress = Callable[[str], None]
 
@@ -186,25 +193,35 @@ def _fitted(
     columns = columns_of([row.features for row in table])
     figures = _Stage.of(slices.fit, slices.cuts[0], table, columns)
     served = _Stage.of(table, at, table, columns)
-    bundle = Bundle(base=served.base, encoding=served.encoding)
+    stages = _Stages(table, slices, figures, served, at)
+    judged = figures.matrices.of(slices.targets(*_WHEN["refusal"], at).select)
+    models: dict[Cause, RefusalModel] = {}
     targets: list[Target] = []
-    for name, train in _TRAINERS.items():
-        tell(f"learning {name}")
-        keep, known_at = _WHEN[name]
-        sliced = SlicedMatrices.of(slices.targets(keep, known_at, at), figures.matrices)
-        known = table.where(partial(_is_known, keep, known_at, at))
-        model, target = train(
-            sliced,
-            figures.base,
-            served.matrices.of(known),
-            served.base,
-            seed,
+    forecasts: list[Array] = []
+    for cause in Cause:
+        tell(f"learning refusals by the {cause}")
+        sliced, whole = stages.of(cause)
+        models[cause], target, forecast = train_refusals(
+            sliced, figures.base, whole, served.base, seed, cause=cause
         )
-        bundle = replace(bundle, **{name: model})
         targets.append(target)
-    facts = _facts(served.matrices, targets, seed, slices)
+        forecasts.append(forecast(figures.seen_by(cause, judged)))
+    tell("learning durations")
+    sliced, whole = stages.of("durations")
+    durations, target = train_durations(sliced, figures.base, whole, served.base, seed)
+    fitted = any(each.choice.recipe is not Recipe.BASE for each in targets)
+    both = composed_targets(judged, figures.base, *forecasts, fitted=fitted)
+    told = [*both, *targets, target]
+    bundle = Bundle(
+        base=served.base,
+        encoding=served.encoding,
+        service=models[Cause.SERVICE],
+        request=models[Cause.REQUEST],
+        durations=durations,
+    )
+    facts = _facts(served.matrices, told, seed, slices)
     bundle = stamped(replace(bundle, facts=facts))
-    return TrainingResult(model=bundle, targets=tuple(targets), rows=len(table), runs=table.runs)
+    return TrainingResult(model=bundle, targets=tuple(told), rows=len(table), runs=table.runs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +232,13 @@ class _Stage:
     encoding: FeatureEncoding
     matrices: Matrices
 
+    def seen_by(self, target: str, matrices: Matrices) -> Matrices:
+        """The rows as the models of a target see them: what is asked, for hopeless requests, else all."""
+        if target != Cause.REQUEST:
+            return matrices
+        names = self.encoding.design_names, self.encoding.names
+        return matrices.only(*([_is_asked(name) for name in each] for each in names))
+
     @classmethod
     def of(cls, learnt: StepTable, cut: float, table: StepTable, columns: Columns) -> _Stage:
         """`learnt` is the beginning of `table`: both are in the order of launch."""
@@ -223,17 +247,55 @@ class _Stage:
         return cls(base, encoding, encode(table, columns, encoding))
 
 
-_TRAINERS: Final[dict[str, Callable[..., tuple[Any, Target]]]] = {
-    "refusal": train_refusals,
-    "classes": train_classes,
-    "durations": train_durations,
-}
+_ASKED: Final = (
+    "hour_sin",
+    "hour_cos",
+    "weekday",
+    "weekend",
+    "saga_steps",
+    "step",
+    "step_kind",
+    "step_region",
+    "step_failure_logit_7d",
+    "service_failure_logit_7d",
+)
+"""Beside the caller's context, what the model of hopeless requests reads."""
+
+
+def _is_asked(column: str) -> bool:
+    """Whether a column (`feature`, or `feature is level`) says something of what is asked."""
+    return column.startswith(CONTEXT_PREFIX) or column.split(" is ", 1)[0] in _ASKED
+
+
 _WHEN: Final[dict[str, tuple[Callable[[StepRow], bool], Callable[[StepRow], float]]]] = {
-    "refusal": (lambda _: True, lambda row: row.known_at),
-    "classes": (lambda row: row.failure_class is not None, lambda row: row.class_known_at),
+    "refusal": (lambda _: True, lambda row: row.cause_known_at),
+    Cause.SERVICE: (lambda _: True, lambda row: row.cause_known_at),
+    Cause.REQUEST: (lambda row: not row.refused_for(Cause.SERVICE), lambda row: row.cause_known_at),
     "durations": (lambda row: row.duration_s is not None, lambda row: row.known_at),
 }
 """Per target: which rows hold it, and since when each does."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stages:
+    """What a target is trained on: the slices for its figures, and the whole history for what is served."""
+
+    table: StepTable
+    slices: Slices
+    figures: _Stage
+    served: _Stage
+    at: float
+
+    def of(self, target: str) -> tuple[SlicedMatrices, Matrices]:
+        """The slices and the whole history of one target, as the models of that target see them."""
+        keep, known_at = _WHEN[target]
+        known = self.table.where(partial(_is_known, keep, known_at, self.at))
+        sliced = self.slices.targets(keep, known_at, self.at)
+        seen = [
+            self.figures.seen_by(target, self.figures.matrices.of(part))
+            for part in (sliced.fit, sliced.tune, sliced.calibrate, sliced.select)
+        ]
+        return SlicedMatrices(*seen), self.served.seen_by(target, self.served.matrices.of(known))
 
 
 def _is_known(
