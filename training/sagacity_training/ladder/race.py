@@ -44,6 +44,14 @@ def run_race(
 
 def play_policy(race: Race, name: PolicyName, reports: Queue[tuple[str, int]] | None) -> list[TripOutcome]:
     """One policy's play, in this process."""
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
+
+    # Policies already share the cores; threads inside one would only wait for each other.
+    with threadpool_limits(1):
+        return _played(race, name, reports)
+
+
+def _played(race: Race, name: PolicyName, reports: Queue[tuple[str, int]] | None) -> list[TripOutcome]:
     world = race.season.world()
     warm = LaunchFeatures.restore(json.loads(race.snapshot.read_text(encoding="utf-8")))
     chosen = policy(name, world, race.bundle, warm)
