@@ -74,7 +74,7 @@ def warm_history(dataset_folder: Path | None) -> LaunchFeatures:
     if not (dataset_folder / "dataset.json").is_file():
         raise SourceRefused(f"{dataset_folder} holds no dataset; give the folder that the recorder writes to")
     try:
-        for signal in signals(DatasetStore(dataset_folder).read()):
+        for signal in signals(DatasetStore(dataset_folder).read_history()):
             history.observe(signal)
     except DataError as refusal:
         raise SourceRefused(str(refusal)) from None
@@ -85,7 +85,7 @@ def bundle_kind(bundle: Bundle) -> str:
     """`learned` when any target has a model that beat the mean rates, else `base_rates`."""
     from sagacity_models.step_models import Recipe
 
-    recipes = (bundle.refusal.recipe, bundle.classes.recipe, bundle.durations.recipe)
+    recipes = (bundle.service.recipe, bundle.request.recipe, bundle.durations.recipe)
     return "base_rates" if all(recipe is Recipe.BASE for recipe in recipes) else "learned"
 
 

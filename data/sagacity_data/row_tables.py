@@ -39,12 +39,16 @@ def write_rows(path: Path, kind: type[R], rows: Iterable[R]) -> None:
     )
 
 
-def read_rows(path: Path, kind: type[R]) -> Iterator[R]:
-    """The rows of one file, in its order. Raises `DatasetRefused` when it is damaged or not ours."""
-    decoders = {name: decode for name, (_, _, decode) in _columns(kind).items()}
-    for plain in read_columns(path, kind):
+def read_rows(path: Path, kind: type[R], without: Sequence[str] = ()) -> Iterator[R]:
+    """The rows of one file, in its order; the mappings named in `without` are left empty.
+
+    Raises `DatasetRefused` when the file is damaged or not ours.
+    """
+    decoders = {name: decode for name, (_, _, decode) in _columns(kind).items() if name not in without}
+    empty: dict[str, Any] = {name: _EMPTY[name] for name in without}
+    for plain in read_columns(path, kind, list(decoders)):
         try:
-            yield kind(**{name: decode(plain[name]) for name, decode in decoders.items()})
+            yield kind(**{name: decode(plain[name]) for name, decode in decoders.items()}, **empty)
         except (TypeError, ValueError) as problem:
             raise DatasetRefused(
                 f"{path} holds a row that is not ours ({problem}); remove the file or restore it"

@@ -17,7 +17,7 @@ import hashlib
 import json
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -114,8 +114,13 @@ class DatasetStore:
         return self._read(RunRow, since, until)
 
     def read(self, since: float | None = None, until: float | None = None) -> list[Row]:
-        """Attempts and runs together: what features are replayed from."""
+        """Attempts and runs together, every column."""
         return [*self.read_attempts(since, until), *self.read_runs(since, until)]
+
+    def read_history(self, since: float | None = None, until: float | None = None) -> list[Row]:
+        """The same without the stored features, which take longest to read: for replaying signals."""
+        attempts = self._read(AttemptRow, since, until, without=("features",))
+        return [*attempts, *self.read_runs(since, until)]
 
     def attempts_frame(self, since: float | None = None, until: float | None = None) -> pd.DataFrame:
         """One line per attempt: the columns of `AttemptRow`, the context and the features flattened."""
@@ -152,11 +157,13 @@ class DatasetStore:
                 kept.setdefault(tuple(plain[name] for name in key), plain)
         return list(kept.values())
 
-    def _read(self, kind: type[R], since: float | None, until: float | None) -> list[R]:
+    def _read(
+        self, kind: type[R], since: float | None, until: float | None, without: Sequence[str] = ()
+    ) -> list[R]:
         self._check()
         kept: dict[tuple[Any, ...], R] = {}
         for part in self._parts(_TABLES[kind], since, until):
-            for row in read_rows(part, kind):
+            for row in read_rows(part, kind, without):
                 if _launched_within(row.launch_at, since, until):
                     kept.setdefault(row.key, row)
         return sorted(kept.values(), key=_reading_order)

@@ -144,10 +144,19 @@ class BaseRateForecaster:
     def __init__(self, rates: BaseRates, version: str = "base-rates") -> None:
         self._rates = rates
         self._version = version
+        self._last: tuple[str, SagaForecast] | None = None  # The latest definition's, as callers ask in rows.
 
     def forecast(self, saga: Saga, context: Mapping[str, object], at: float) -> SagaForecast:
-        """The mean rates of the saga's steps; neither `context` nor `at` (seconds since 1970) matters."""
+        """The mean rates of the saga's steps; neither `context` nor `at` (seconds since 1970) matters.
+
+        Asked again for the same definition, it answers with the same object.
+        """
         del context, at
+        if self._last is None or self._last[0] != saga.definition_hash:
+            self._last = saga.definition_hash, self._means(saga)
+        return self._last[1]
+
+    def _means(self, saga: Saga) -> SagaForecast:
         steps: dict[str, StepForecast] = {}
         for name in saga.names:
             rates = self._rates.of(saga.name, name)

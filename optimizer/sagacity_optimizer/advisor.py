@@ -52,6 +52,7 @@ class ModelAdvisor:
         self._ids = ids
         self._valid_for_s = valid_for_s
         self._exact = exact
+        self._last: tuple[str, SagaForecast, Proposal] | None = None
 
     async def advise(self, saga: Saga, launch: Launch) -> Advice:
         """`plan_for`; it computes for a few milliseconds and awaits nothing."""
@@ -60,8 +61,15 @@ class ModelAdvisor:
     def plan_for(self, saga: Saga, launch: Launch) -> Advice:
         """The advised plan for this run with both plans' expected numbers and the reasons in words."""
         forecast = self._forecaster.forecast(saga, launch.context, launch.at)
-        proposal = optimize(saga, forecast, exact=self._exact)
-        return self._advice(saga, launch, forecast.model_version, proposal)
+        return self._advice(saga, launch, forecast.model_version, self._proposal(saga, forecast))
+
+    def _proposal(self, saga: Saga, forecast: SagaForecast) -> Proposal:
+        """The best plan; a forecaster that answers with the same object twice gets the same one."""
+        last = self._last
+        if last is None or last[0] != saga.definition_hash or last[1] is not forecast:
+            last = saga.definition_hash, forecast, optimize(saga, forecast, exact=self._exact)
+            self._last = last
+        return last[2]
 
     def _advice(self, saga: Saga, launch: Launch, model_version: str, proposal: Proposal) -> Advice:
         asked_at = launch.at if self._clock is None else self._clock()

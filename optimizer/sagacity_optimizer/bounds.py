@@ -20,7 +20,7 @@ from sagacity_optimizer.index import Folded, chain_cost, folded, index_order
 from sagacity_optimizer.options import Terms
 from sagacity_optimizer.problem import Problem, Structure
 
-BEAM, BEAM_EXACT = 8, 100
+BEAM, BEAM_EXACT = 8, 40
 CHANGES, CHANGES_EXACT = 20, 400
 BEAM_STEPS_MAX = 62
 SEED = 3

@@ -19,7 +19,7 @@ from sagacity_optimizer.knapsack import Link
 UNITS = 10**6
 SHARES = 10**6
 WEIGHT_UNITS = 10**6
-DETERMINISTIC_SECONDS = 2.0
+DETERMINISTIC_SECONDS = 0.5
 
 
 def choose(links: Sequence[Link], budget_s: float | None) -> list[int] | None:

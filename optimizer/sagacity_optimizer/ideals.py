@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sagacity_optimizer.options import Terms
     from sagacity_optimizer.problem import Problem
 
-IDEALS_MAX = 2_000_000
+IDEALS_MAX = 200_000  # about a second; a service must answer within its time budget
 STEPS_MAX = 62  # one bit each, in a signed 64-bit integer
 THIN, THINNER = 8, 64  # every 8th (64th) sample of side-by-side undo times serves the search
 WIDE = 20_000

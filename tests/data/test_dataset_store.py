@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,14 @@ def run_row(run_id: str = "r1", launch_at: float | None = 100.0) -> RunRow:
         latency_s=None,
         context={},
     )
+
+
+def test_history_comes_back_without_features(tmp_path: Path, attempt_row: Make) -> None:
+    """What signals are replayed from is the same rows, only their stored features are left out."""
+    store = DatasetStore(tmp_path / "data")
+    row = attempt_row(features={"rate": 0.5}, context={"season": "high"})
+    store.append([row, run_row()])
+    assert store.read_history() == [replace(row, features={}), run_row()]
 
 
 def test_rows_come_back_exactly(tmp_path: Path, attempt_row: Make) -> None:
