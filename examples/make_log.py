@@ -1,6 +1,7 @@
 """Writes a small event log of loan applications in XES, so that importing can be tried without anyone's data.
 
-Large amounts are declined more often, and an application that waited for papers is cancelled more often.
+Large amounts are mostly declined, and applications that waited for papers are mostly cancelled; so the
+history tells most outcomes before they come.
 
     python examples/make_log.py loans.xes.gz
 """
@@ -8,11 +9,11 @@ Large amounts are declined more often, and an application that waited for papers
 import gzip
 import random
 import sys
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-CASES = 400
-START = datetime(2025, 1, 6, 8, tzinfo=timezone.utc)
+CASES = 1_000
+START = datetime(2025, 1, 6, 8, tzinfo=UTC)
 
 
 def event(name: str, at: datetime) -> str:
@@ -32,9 +33,10 @@ def case(number: int, dice: random.Random) -> str:
     for name in ["CHECKED", *(["WAITING", "PAPERS_SENT"] if waits else []), "OFFERED"]:
         at += timedelta(hours=dice.expovariate(1 / 20))
         events.append(event(name, at))
-    draw = dice.random()
-    cancelled, declined = 0.35 if waits else 0.1, 0.45 if amount >= 20_000 else 0.15
-    outcome = "CANCELLED" if draw < cancelled else "DECLINED" if draw < cancelled + declined else "ACCEPTED"
+    if dice.random() < (0.5 if waits else 0.02):
+        outcome = "CANCELLED"
+    else:
+        outcome = "DECLINED" if dice.random() < (0.95 if amount >= 20_000 else 0.05) else "ACCEPTED"
     events.append(event(outcome, at + timedelta(hours=dice.expovariate(1 / 48))))
     return (
         f'<trace><string key="concept:name" value="loan-{number:04d}"/>'

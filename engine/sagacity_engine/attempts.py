@@ -36,6 +36,9 @@ from sagacity_engine.handlers import OUTPUT_BYTES_MAX, Action, Call
 MESSAGE_MAX = 1_000
 """The most characters of an error's message that the journal keeps."""
 
+DEPTH_MAX = 100
+"""The deepest nesting of an input or an output, so that it can be read wherever it could be written."""
+
 NEVER_CALLED = "NoFreeThread"
 """The error type of an attempt whose timeout fired while its plain function waited for a thread."""
 
@@ -198,6 +201,17 @@ def journaled(value: Any) -> Any:
     if value is None or isinstance(value, bool):
         return value
     text = json.dumps(value, allow_nan=False)
+    if text.count("[") + text.count("{") > DEPTH_MAX and _depth(value) > DEPTH_MAX:
+        raise ValueError(f"it is nested more than {DEPTH_MAX} deep")
     if len(text) > OUTPUT_BYTES_MAX:
         raise ValueError(f"{len(text)} bytes of JSON; the most is {OUTPUT_BYTES_MAX}")
     return json.loads(text)
+
+
+def _depth(value: Any) -> int:
+    """How deep lists and mappings are nested, without recursion."""
+    depth, level = 0, [value]
+    while level := [each for each in level if isinstance(each, list | tuple | dict)]:
+        depth += 1
+        level = [inner for each in level for inner in (each.values() if isinstance(each, dict) else each)]
+    return depth

@@ -5,8 +5,8 @@ and the state in memory moves only with the journal. When the journal cannot tak
 the same batch is offered again until it is taken, nothing is called meanwhile, and outcomes that arrive
 wait.
 
-A run's time never goes backwards: within a process the engine's clock is steady, and a run that was begun
-under a clock ahead of ours keeps that lead.
+A run's time never goes backwards: one that was begun under a clock ahead of ours, or whose clock is set
+back under it, keeps the lead it had and goes on from there.
 """
 
 from __future__ import annotations
@@ -52,12 +52,14 @@ class RunDriver:
         self._services = services
         self._bound = bound
         self._seq = seq
-        self._lead_s = max(0.0, last_at - services.clock())
+        self._last_at = last_at
+        self._lead_s = 0.0
         self._inbox: list[Event] = []
         self._told: list[asyncio.Future[None]] = []
         self._bell: asyncio.Future[None] | None = None
         self._in_flight = 0
         self._closing = False
+        self._stopped = False
 
     @property
     def run_id(self) -> str:
@@ -66,7 +68,12 @@ class RunDriver:
 
     def now(self) -> float:
         """The run's time, in seconds since the epoch."""
-        return self._services.clock() + self._lead_s
+        at = self._services.clock() + self._lead_s
+        if at < self._last_at:
+            self._lead_s += self._last_at - at
+            at = self._last_at
+        self._last_at = at
+        return at
 
     async def begin(self) -> list[AttemptStarted]:
         """Journals the start of a new run; raises `JournalRefused`. The calls are for `drive` to make."""
@@ -113,8 +120,8 @@ class RunDriver:
         self._ring()
 
     async def put_and_wait(self, make: Callable[[float], Event]) -> bool:
-        """Hands in an event and waits until it is durable; False when the run ended before it."""
-        if self.state.ended is not None:
+        """Hands in an event and waits until it is durable; False when the run ended or stopped before it."""
+        if self.state.ended is not None or self._stopped:
             return False
         durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._told.append(durable)
@@ -130,6 +137,7 @@ class RunDriver:
 
     def stop_waiting(self) -> None:
         """Lets everybody go who waits for an event that will not be journaled any more."""
+        self._stopped = True
         for durable in self._told:
             durable.cancel()
         self._told.clear()
@@ -159,6 +167,8 @@ class RunDriver:
 
     async def _keep(self, events: Sequence[Event]) -> None:
         """Returns when the events are durable, however long that takes."""
+        if not events:
+            return
         wait_s, longest_s = PARKED_S
         entries = self._entries(events)
         while True:

@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any
 
-from sagacity_engine.errors import FailureClass, IllegalEvent, SagaRefused
+from sagacity_engine.errors import FailureClass
 from sagacity_engine.plan import Plan
-from sagacity_engine.wire import from_plain, to_plain
 
 
 class Direction(StrEnum):
@@ -149,37 +148,3 @@ Event = (
     | CancelRequested
     | RunEnded
 )
-
-
-class EventCodec:
-    """Events to journal records and back; the record's kind is the event's class name."""
-
-    kinds: ClassVar[dict[str, type]] = {
-        kind.__name__: kind
-        for kind in (
-            RunStarted,
-            AttemptStarted,
-            AttemptSucceeded,
-            AttemptFailed,
-            AttemptUnknown,
-            DeadlineReached,
-            CancelRequested,
-            RunEnded,
-        )
-    }
-
-    @staticmethod
-    def encode(event: Event) -> tuple[str, dict[str, Any]]:
-        """The kind and the JSON-able body, without defaults."""
-        return type(event).__name__, to_plain(event, omit_defaults=True)
-
-    @classmethod
-    def decode(cls, kind: str, body: object) -> Event:
-        """The event; raises `IllegalEvent` when the record is none of ours."""
-        if kind not in cls.kinds:
-            raise IllegalEvent(f"the journal holds an event of unknown kind {kind!r}")
-        try:
-            event: Event = from_plain(cls.kinds[kind], body, kind)
-        except SagaRefused as refusal:
-            raise IllegalEvent(f"the journal holds an unreadable event: {refusal}") from None
-        return event

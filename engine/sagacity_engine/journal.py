@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Protocol
 
+from sagacity_engine import codec
 from sagacity_engine.errors import JournalRefused
-from sagacity_engine.events import Event, EventCodec, RunEnded, RunStarted, Status
+from sagacity_engine.events import Event, RunEnded, RunStarted, Status
 from sagacity_engine.saga import Saga
 
 
@@ -122,7 +123,7 @@ class MemoryJournal:
     def __init__(self) -> None:
         self.opened = False
         self._definitions: dict[str, Saga] = {}
-        self._events: dict[str, list[tuple[str, object]]] = {}
+        self._events: dict[str, list[tuple[str, str]]] = {}
         self._runs: dict[str, RunSummary] = {}
 
     def open(self) -> None:
@@ -147,11 +148,14 @@ class MemoryJournal:
                     f"run {entry.run_id!r}: entry {entry.seq} does not follow {due - 1}; "
                     "another writer has been here"
                 )
-        for entry in entries:
-            self._keep(entry)
+        records = [
+            codec.encode(entry.event) for entry in entries
+        ]  # All or none: what cannot be kept fails here.
+        for entry, record in zip(entries, records, strict=True):
+            self._keep(entry, record)
 
-    def _keep(self, entry: Entry) -> None:
-        self._events.setdefault(entry.run_id, []).append(EventCodec.encode(entry.event))
+    def _keep(self, entry: Entry, record: tuple[str, str]) -> None:
+        self._events.setdefault(entry.run_id, []).append(record)
         if isinstance(entry.event, RunStarted):
             self._runs[entry.run_id] = summary_of(entry.event, entry.event.plan.saga)
         elif isinstance(entry.event, RunEnded):
@@ -167,7 +171,7 @@ class MemoryJournal:
 
     def read(self, run_id: str) -> tuple[Event, ...]:
         """The run's events, decoded."""
-        return tuple(EventCodec.decode(kind, body) for kind, body in self._events.get(run_id, ()))
+        return tuple(codec.decode(kind, body) for kind, body in self._events.get(run_id, ()))
 
     def run(self, run_id: str) -> RunSummary | None:
         """One run's line."""

@@ -24,6 +24,8 @@ QUEUE_MAX = 100_000
 Listener = Callable[[RunState, Event], None]
 """Told of every durable event, with the state after it."""
 
+_Queue = queue.Queue[tuple[RunState, Event] | None]
+
 
 class Listeners:
     """The listeners of one engine. `failures` and `dropped` count what went wrong with them."""
@@ -33,13 +35,18 @@ class Listeners:
         self.dropped = 0
         self._listeners = tuple(listeners)
         self._failed: set[int] = set()
-        self._queue: queue.Queue[tuple[RunState, Event] | None] = queue.Queue(queue_max)
+        self._queue_max = queue_max
+        self._queue: _Queue = queue.Queue(queue_max)
         self._thread: threading.Thread | None = None
 
     def open(self) -> None:
         """Starts the thread, if there is anybody to tell."""
         if self._listeners:
-            self._thread = threading.Thread(target=self._tell_all, name="sagacity-listeners", daemon=True)
+            # A queue of its own: a listener that still hangs since the last time keeps what it was told then.
+            self._queue = queue.Queue(self._queue_max)
+            self._thread = threading.Thread(
+                target=self._tell_all, args=(self._queue,), name="sagacity-listeners", daemon=True
+            )
             self._thread.start()
 
     def tell(self, state: RunState, event: Event) -> None:
@@ -65,22 +72,25 @@ class Listeners:
         return True
 
     def close(self, within_s: float) -> None:
-        """Drains, then lets the thread end; a listener that hangs is left behind with it."""
+        """Drains, then lets the thread end; a listener that hangs is left behind with it, and what it missed
+        counts as dropped."""
         if self._thread is not None and self.drain(within_s):
             self._queue.put(None)
             self._thread.join()
+        elif self._thread is not None:
+            self.dropped += self._queue.unfinished_tasks
         self._thread = None
 
-    def _tell_all(self) -> None:
-        while (item := self._queue.get()) is not None:
+    def _tell_all(self, told: _Queue) -> None:
+        while (item := told.get()) is not None:
             for position, listener in enumerate(self._listeners):
                 try:
                     listener(*item)
-                except Exception as problem:  # noqa: BLE001  listeners are foreign code; runs go on
+                except BaseException as problem:  # noqa: BLE001  listeners are foreign code; not even an exit stops us
                     self._count(position, problem)
-            self._queue.task_done()
+            told.task_done()
 
-    def _count(self, position: int, problem: Exception) -> None:
+    def _count(self, position: int, problem: BaseException) -> None:
         self.failures += 1
         if position not in self._failed:
             self._failed.add(position)

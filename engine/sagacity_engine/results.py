@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sagacity_engine import machine
 from sagacity_engine.advisor import Arm
+from sagacity_engine.errors import JournalRefused, RunRefused
 from sagacity_engine.events import Status
+from sagacity_engine.journal import Journal
 from sagacity_engine.machine import RunState
 from sagacity_engine.plan import Plan
 
@@ -52,3 +55,19 @@ def result_of(state: RunState) -> RunResult:
         started_at=started.at,
         ended_at=ended.at,
     )
+
+
+def stored_result(journal: Journal, run_id: str, why_open: Callable[[str], str]) -> RunResult:
+    """The result of a run that the journal has; `why_open` says why one that has not ended is not going on.
+
+    Raises `RunRefused` for a run that does not exist or has not ended.
+    """
+    summary = journal.run(run_id)
+    if summary is None:
+        raise RunRefused(f"there is no run {run_id!r} in this journal; check the id")
+    if not summary.status.ended:
+        raise RunRefused(why_open(run_id))
+    saga = journal.definition(summary.definition_hash)
+    if saga is None:
+        raise JournalRefused(f"the journal lacks the definition of run {run_id!r}; restore it from a copy")
+    return result_of(machine.replay(saga, journal.read(run_id)))

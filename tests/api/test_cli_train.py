@@ -12,12 +12,22 @@ from sagacity_api.cli import main
 from sagacity_data import AttemptOutcome, AttemptRow
 from sagacity_data.store import DatasetStore
 from sagacity_engine import Direction, FailureClass, Kind, read_saga
+from sagacity_models.registry import STEP_MODELS, Registry
+from sagacity_training.log_cases import CASE_MODELS
 
 START = 1_780_000_000.0
 RUNS = 500
 SAGA = {"saga": "errand", "steps": [{"name": "ask"}, {"name": "do"}]}
 
+PLOTS = {"figures/calibration.png", "figures/confusion.png"}
+
 Run = Callable[..., tuple[int, str, str]]
+
+
+def plots(registry: Path, model: str) -> set[str]:
+    """The pictures in the run of the model's champion, as paths inside the run."""
+    run = Registry(registry).bundle_folder(model=model).parent
+    return {path.relative_to(run).as_posix() for path in run.rglob("*.png")}
 
 
 @pytest.fixture
@@ -105,7 +115,8 @@ def test_a_model_of_steps_can_be_used(run: Run, attempts: Path, tmp_path: Path) 
     """Training finds the signal, keeps a bundle, and predictions from it know the rush."""
     bundle = tmp_path / "bundle"
     at = START + 600 * RUNS + 3600
-    code, out, err = run("train", "--dataset", attempts, "--into", bundle, "--at", at, "--seed", 1, "--json")
+    options = ["--into", bundle, "--no-registry", "--at", at, "--seed", 1, "--json"]
+    code, out, err = run("train", "--dataset", attempts, *options)
     told = json.loads(out)
     assert (code, told["signal"], told["runs"]) == (0, True, RUNS)
     assert f"kept in {bundle}" in err
@@ -143,6 +154,7 @@ def test_the_registry_hands_out_its_champion(run: Run, attempts: Path, tmp_path:
     document.write_text(json.dumps(SAGA), encoding="utf-8")
     code, out, _ = run("plan", document, "--registry", registry, "--json")
     assert (code, json.loads(out)["model"]["kind"]) == (0, "learned")
+    assert plots(registry, STEP_MODELS) == PLOTS
 
 
 @pytest.mark.slow
@@ -150,13 +162,54 @@ def test_a_model_of_cases_is_judged(run: Run, log: Path, tmp_path: Path) -> None
     """An imported log trains a model whose figures stand beside the base rate's, and is kept once."""
     rule = ["--outcome-activities", "GOOD,BAD", "--success", "GOOD"]
     assert run("import", "xes", log, "--into", tmp_path / "set", *rule)[0] == 0
-    code, out, err = run("train", "--dataset", tmp_path / "set", "--into", tmp_path / "model")
+    train = ["train", "--dataset", tmp_path / "set", "--no-registry", "--into", tmp_path / "model"]
+    code, out, err = run(*train)
     assert code == 0, err
-    assert "log loss" in out
-    assert "base rate" in out
+    for told in ("log loss", "Brier score", "AUC", "base rate: "):
+        assert told in out
     figures = json.loads((tmp_path / "model" / "figures.json").read_text("utf-8"))
     assert figures["signal"] is True
     assert figures["scores"]["log_loss"] < figures["scores"]["base_log_loss"]
-    code, _, err = run("train", "--dataset", tmp_path / "set", "--into", tmp_path / "model")
+    code, _, err = run(*train)
     assert code == 2
     assert "not empty" in err
+
+
+@pytest.mark.slow
+def test_training_on_cases_is_logged_unless_told_not_to(
+    run: Run, log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The registry is the variable's, else one in the current folder; it gets plots and a champion."""
+    monkeypatch.chdir(tmp_path)
+    rule = ["--outcome-activities", "GOOD,BAD", "--success", "GOOD"]
+    assert run("import", "xes", log, "--into", "set", *rule)[0] == 0
+    code, _, err = run("train", "--dataset", "set", "--no-registry")
+    assert (code, err) == (0, "not kept; leave out --no-registry, or give --into DIR, to keep it\n")
+    assert {path.name for path in tmp_path.iterdir()} == {"set"}
+
+    code, _, err = run("train", "--dataset", "set")
+    assert code == 0
+    assert "registry sagacity-registry: sagacity-cases version 1 is the champion now" in err
+    assert plots(tmp_path / "sagacity-registry", CASE_MODELS) == PLOTS
+
+    monkeypatch.setenv("SAGACITY_REGISTRY", "named")
+    told = json.loads(run("train", "--dataset", "set", "--json")[1])
+    assert (told["model_version"], told["promoted"]) == ("1", True)
+    assert (tmp_path / "named" / "mlflow.db").is_file()
+
+
+def test_a_registry_and_none_contradict(run: Run, log: Path, tmp_path: Path) -> None:
+    """--registry and --no-registry together are refused before anything is done."""
+    code, _, err = run("train", "--dataset", tmp_path, "--registry", tmp_path / "r", "--no-registry")
+    assert code == 2
+    assert "contradict" in err
+
+
+@pytest.mark.slow
+def test_a_model_that_cannot_be_written_is_one_line(run: Run, log: Path, tmp_path: Path) -> None:
+    """Where --into is no place for a folder, one line names it and the way out."""
+    rule = ["--outcome-activities", "GOOD,BAD", "--success", "GOOD"]
+    assert run("import", "xes", log, "--into", tmp_path / "set", *rule)[0] == 0
+    code, _, err = run("train", "--dataset", tmp_path / "set", "--no-registry", "--into", log / "model")
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert f"cannot be written to {log / 'model'}" in err

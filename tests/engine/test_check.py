@@ -156,7 +156,7 @@ def legal_numbers(step: StepPlan, saga: Saga) -> bool:
 
 
 @given(st.data())
-@settings(max_examples=800)
+@settings(max_examples=600)
 def test_check_agrees_with_the_rules_restated(data: st.DataObject) -> None:
     """Accepted if and only if the oracle accepts; and every accepted plan runs every arc in order."""
     saga = data.draw(sagas())

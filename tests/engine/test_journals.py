@@ -1,6 +1,7 @@
 """One set of facts for every journal, and what the SQLite file promises besides."""
 
 import asyncio
+import json
 import sqlite3
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from sagacity_engine import codec
 from sagacity_engine.errors import JournalRefused
 from sagacity_engine.events import (
     AttemptStarted,
@@ -25,6 +27,7 @@ from sagacity_engine.plan import author_plan
 from sagacity_engine.saga import Saga, Step
 from sagacity_engine.sqlite_file import APPLICATION_ID, SCHEMA_VERSION, connect_sqlite
 from sagacity_engine.sqlite_journal import SqliteJournal
+from sagacity_engine.wire import to_plain
 
 SAGA = Saga(name="s", steps=(Step(name="a"),))
 
@@ -170,6 +173,15 @@ def edit(path: Path, *statements: str) -> None:
     for statement in statements:
         connection.execute(statement)
     connection.close()
+
+
+def test_a_record_is_the_events_fields_without_defaults() -> None:
+    """The stored text is the plain form of the event, whatever is remembered about its plan."""
+    for entry in (*story("r"), *story("q", at=9)):
+        kind, text = codec.encode(entry.event)
+        plain = to_plain(entry.event, omit_defaults=True)
+        assert (kind, text) == (type(entry.event).__name__, json.dumps(plain, separators=(",", ":")))
+        assert codec.decode(kind, text) == entry.event
 
 
 def test_appends_that_wait_are_committed_together(tmp_path: Path) -> None:

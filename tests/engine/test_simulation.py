@@ -6,6 +6,7 @@ from dataclasses import replace
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sagacity_engine import codec
 from sagacity_engine.advisor import Advice, Launch
 from sagacity_engine.errors import FailureClass
 from sagacity_engine.events import (
@@ -16,7 +17,6 @@ from sagacity_engine.events import (
     DeadlineReached,
     Direction,
     Event,
-    EventCodec,
     RunEnded,
     RunStarted,
     Status,
@@ -123,7 +123,7 @@ def test_random_runs_keep_every_invariant(data: st.DataObject) -> None:
     events, ledger = play(saga, plan, script)
     assert violations(saga, events, ledger) == ()
     assert play(saga, plan, script) == (events, ledger)
-    kept = [EventCodec.decode(*EventCodec.encode(event)) for event in events]
+    kept = [codec.decode(*codec.encode(event)) for event in events]
     assert replay(saga, kept) == replay(saga, events)
 
 
@@ -198,7 +198,7 @@ def test_the_simulation_reaches_the_situations_that_matter() -> None:
     seen: Counter[str] = Counter()
 
     @given(st.data())
-    @settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
     def watch(data: st.DataObject) -> None:
         saga = data.draw(sagas())
         plan = data.draw(plans(saga))

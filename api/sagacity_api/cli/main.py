@@ -39,7 +39,9 @@ EXTRAS = {
     "pyarrow": "ml",
     "pydantic": "server",
     "sklearn": "ml",
+    "sqlalchemy": "train",
     "starlette": "server",
+    "threadpoolctl": "train",
     "uvicorn": "server",
 }
 """Which extra brings which package."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,9 +20,11 @@ from sagacity_api.environment import read_environment
 from sagacity_api.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from sagacity_models.registry import Registry
     from sagacity_training.cases import CaseTrainingResult
     from sagacity_training.train import TrainingResult
+
+REGISTRY_FOLDER = "sagacity-registry"
+"""Where a training is logged unless --registry, SAGACITY_REGISTRY or --no-registry says otherwise."""
 
 _DESCRIPTION = "dataset.json"
 Tell = Callable[[str], None]
@@ -38,8 +39,12 @@ def train(
         Path | None, typer.Option("--into", metavar="DIR", help="The folder to keep the model in.")
     ] = None,
     registry: Annotated[
-        Path | None, typer.Option("--registry", metavar="DIR", help="Log figures and model to this registry.")
+        Path | None,
+        typer.Option(
+            "--registry", metavar="DIR", help=f"Log figures, plots and model here. [{REGISTRY_FOLDER}]"
+        ),
     ] = None,
+    no_registry: Annotated[bool, typer.Option("--no-registry", help="Log to no registry.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="The same data and seed give the same model.")] = 0,
     at: Annotated[
         float | None, typer.Option(min=0, help="Learn what was known then, in seconds since the epoch. [now]")
@@ -51,7 +56,9 @@ def train(
     folder = dataset or (Path(settings.dataset) if settings.dataset else None)
     if folder is None:
         raise BadInput("nothing to train on; give --dataset DIR")
-    kept = registry or (Path(settings.registry) if settings.registry else None)
+    if registry is not None and no_registry:
+        raise BadInput(f"--registry {registry} and --no-registry contradict each other; keep one of them")
+    kept = None if no_registry else registry or Path(settings.registry or REGISTRY_FOLDER)
     match dataset_kind(folder):
         case "attempts":
             known_at = time.time() if at is None else at
@@ -80,22 +87,23 @@ def _train_steps(
 ) -> int:
     from sagacity_data import DataError
     from sagacity_models.errors import ModelError
+    from sagacity_models.registry import STEP_MODELS, Registry
     from sagacity_training.errors import TrainingError
     from sagacity_training.train import train_steps
 
     try:
-        with _told_progress() as tell:
+        with _writing(into), _told_progress() as tell:
             result = train_steps(
-                folder, seed=seed, at=at, registry=_registry(registry), folder=into, progress=tell
+                folder,
+                seed=seed,
+                at=at,
+                registry=None if registry is None else Registry(registry),
+                folder=into,
+                progress=tell,
             )
     except (DataError, ModelError, TrainingError) as refusal:
         raise BadInput(str(refusal)) from None
-    _tell_kept(into, registry)
-    if registry is not None:
-        name = f"version {result.model_version}"
-        say(
-            f"{name} is the champion now" if result.promoted else f"{name} was not promoted: it knows no more"
-        )
+    _tell_kept(into, registry, f"{STEP_MODELS} version {result.model_version}", champion=result.promoted)
     put_json(_steps_as_json(result)) if as_json else put(result.table().splitlines())
     return ExitCode.DONE if result.signal else ExitCode.LOOK
 
@@ -103,41 +111,45 @@ def _train_steps(
 def _train_cases(folder: Path, into: Path | None, registry: Path | None, *, seed: int, as_json: bool) -> int:
     from sagacity_data.errors import DataError
     from sagacity_models.errors import ModelError
+    from sagacity_models.registry import CHAMPION, Registry
+    from sagacity_models.registry_process import RegistryProcess
     from sagacity_training.cases import train_cases
     from sagacity_training.errors import TrainingError
+    from sagacity_training.log_cases import CASE_MODELS, log_cases
 
     if into is not None and into.exists() and (not into.is_dir() or any(into.iterdir())):
         raise BadInput(f"{into} exists and is not empty; give --into a new folder")
+    version, champion = "", False
     try:
-        with _told_progress() as tell:
-            result = train_cases(folder, seed=seed, progress=tell)
-        _keep_case_model(result, into, registry)
+        with RegistryProcess(Registry(registry)) if registry is not None else nullcontext() as process:
+            with _told_progress() as tell:
+                result = train_cases(folder, seed=seed, progress=tell)
+            if into is not None:
+                with _writing(into):
+                    _write_case_model(result, into)
+            if process is not None:
+                version = log_cases(result, process).version
+                champion = process.version(CHAMPION, model=CASE_MODELS) == version
     except (DataError, ModelError, TrainingError) as refusal:
         raise BadInput(str(refusal)) from None
-    _tell_kept(into, registry)
-    put_json(_cases_as_json(result)) if as_json else put(_cases_lines(result))
+    _tell_kept(into, registry, f"{CASE_MODELS} version {version}", champion=champion)
+    if as_json:
+        put_json({**_cases_as_json(result), "model_version": version, "promoted": champion})
+    else:
+        put(_cases_lines(result))
     return ExitCode.DONE if result.signal else ExitCode.LOOK
 
 
-def _registry(folder: Path | None) -> Registry | None:
-    if folder is None:
-        return None
-    from sagacity_models.registry import Registry
-
-    return Registry(folder)
-
-
-def _keep_case_model(result: CaseTrainingResult, into: Path | None, registry: Path | None) -> None:
-    """Writes the model's texts and its figures."""
-    if into is not None:
-        _write_case_model(result, into)
-    if registry is not None:
-        with tempfile.TemporaryDirectory() as scratch:
-            folder = Path(scratch, "model")
-            _write_case_model(result, folder)
-            kept = _registry(registry)
-            assert kept is not None  # its folder is given
-            kept.log("cases", params=result.params, metrics=result.metrics, artifacts={"model": folder})
+@contextmanager
+def _writing(into: Path | None) -> Iterator[None]:
+    """A model that cannot be written is told as such; what cannot be read has refusals of its own."""
+    try:
+        yield
+    except OSError as problem:
+        where = f" to {into}" if into is not None else ""
+        raise BadInput(
+            f"the model cannot be written{where} ({problem.strerror}); choose another folder or make room"
+        ) from None
 
 
 def _write_case_model(result: CaseTrainingResult, folder: Path) -> None:
@@ -148,13 +160,15 @@ def _write_case_model(result: CaseTrainingResult, folder: Path) -> None:
     (folder / "figures.json").write_text(figures + "\n", encoding="utf-8")
 
 
-def _tell_kept(into: Path | None, registry: Path | None) -> None:
-    places = [str(place) for place in (into, registry) if place is not None]
-    say(
-        f"kept in {' and '.join(places)}"
-        if places
-        else "not kept; give --into DIR or --registry DIR to keep it"
-    )
+def _tell_kept(into: Path | None, registry: Path | None, version: str, *, champion: bool) -> None:
+    """Where the model is now, and whether it is the one that is used from there."""
+    if into is not None:
+        say(f"kept in {into}")
+    if registry is not None:
+        standing = "the champion now" if champion else "not promoted: it knows no more than the base rate"
+        say(f"logged to the registry {registry}: {version} is {standing}")
+    if into is None and registry is None:
+        say("not kept; leave out --no-registry, or give --into DIR, to keep it")
 
 
 @contextmanager
@@ -196,6 +210,7 @@ def _cases_lines(result: CaseTrainingResult) -> list[str]:
         f"{result.verdict}",
         f"rule: {result.rule}",
         f"{scores.cases} test cases, {scores.rows} prefixes, {scores.positive_share:.1%} of them succeed",
+        f"base rate: {scores.base_rate:.1%}, the share of successes among the training rows",
         "",
         *table(rows, right=frozenset({1, 2})),
         f"log loss gained: {gain.value:.4f}, 95 % interval {gain.low:.4f} to {gain.high:.4f}",

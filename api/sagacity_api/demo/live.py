@@ -168,9 +168,10 @@ def _free_port() -> int:
 
 
 def _stop(process: Process) -> None:
+    """Ends the process and closes its pipes."""
     process.terminate()
     try:
-        process.wait(timeout=5)
+        process.communicate(timeout=5)
     except subprocess.TimeoutExpired:
         process.kill()
-        process.wait()
+        process.communicate()

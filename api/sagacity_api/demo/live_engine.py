@@ -20,7 +20,8 @@ from sagacity_api.client.http_steps import http_bound
 from sagacity_engine import Engine, SqliteJournal, read_saga
 
 ADVICE_BUDGET_S = 5.0
-CONCURRENT = 24
+CONCURRENT = 16
+"""As many as the advisory service lets wait: the demo must not overload it."""
 
 
 @dataclass(frozen=True, slots=True)

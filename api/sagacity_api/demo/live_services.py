@@ -60,7 +60,7 @@ class Ledger:
 class Handler(BaseHTTPRequestHandler):
     """One request; the server carries the ledger and the seed."""
 
-    server: Service
+    server: Service  # pyright: ignore[reportIncompatibleVariableOverride]  # only a Service makes handlers
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
