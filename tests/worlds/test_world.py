@@ -12,7 +12,7 @@ from sagacity_engine.events import AttemptFailed, AttemptStarted, Event
 from sagacity_engine.machine import RunState
 from sagacity_engine.virtual import VirtualHost
 from sagacity_engine.worlds import GOA_LAW, World, goa_trip, trips
-from sagacity_engine.worlds.law import DAY_S, Effect
+from sagacity_engine.worlds.law import DAY_S, Context, Effect
 from sagacity_engine.worlds.outages import OutageLaw, Outages
 from sagacity_engine.worlds.traffic import Trip
 
@@ -128,7 +128,7 @@ def test_a_service_without_outages_is_never_down() -> None:
 def test_effects_move_the_odds_the_way_they_read() -> None:
     """A peak season, a weekend and a larger party make a hotel harder to get; the monsoon easier."""
     hotel = GOA_LAW.steps["book_hotel"]
-    quiet = {"season": "shoulder", "weekend": False, "party": 2.0}
+    quiet: Context = {"season": "shoulder", "weekend": False, "party": 2.0}
     assert hotel.permanent(quiet) == pytest.approx(hotel.permanent_base)
     assert hotel.permanent({**quiet, "season": "peak"}) > hotel.permanent(quiet)
     assert hotel.permanent({**quiet, "weekend": True}) > hotel.permanent(quiet)

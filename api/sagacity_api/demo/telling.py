@@ -147,7 +147,7 @@ def _tell_gaps(narrator: Narrator, comparison: Comparison) -> list[str]:
             shortfalls.append(f"there is no clear gap between {other} and informed to close")
         else:
             narrator.point(
-                f"That is {gap.mean:.0%} (surely {gap.low:.0%} to {gap.high:.0%}) of what knowing the "
+                f"That is {gap.mean:.0%} (95 % interval {gap.low:.0%} to {gap.high:.0%}) of what knowing the "
                 f"world's true laws (informed) would save over {other}."
             )
             if other == "static" and gap.mean < GAP_STATIC_PROMISED:
@@ -163,7 +163,7 @@ def saving(difference: Interval, cost: float, other: str) -> str:
     """What advice saves a trip against another policy, for somebody who has not seen the table.
 
     >>> saving(Interval(-2.0, -3.0, -1.0), 16.0, "author")
-    'A trip on advice costs 2.00 less than under author (12.5%); surely 1.00 to 3.00 less.'
+    'A trip on advice costs 2.00 less than under author (12.5%); 95 % interval 1.00 to 3.00 less.'
     >>> saving(Interval(-0.5, -2.0, 1.0), 10.0, "static")
     'A trip on advice costs 0.50 less than under static (5.0%), by chance maybe: 2.00 less to 1.00 more.'
     """
@@ -172,7 +172,7 @@ def saving(difference: Interval, cost: float, other: str) -> str:
     if not difference.excludes_zero:
         return f"{headline}, by chance maybe: {_less(difference.low)} to {_less(difference.high)}."
     near, far = sorted((abs(difference.low), abs(difference.high)))
-    return f"{headline}; surely {near:.2f} to {_less(far if difference.mean > 0 else -far)}."
+    return f"{headline}; 95 % interval {near:.2f} to {_less(far if difference.mean > 0 else -far)}."
 
 
 def _less(difference: float) -> str:
