@@ -86,11 +86,13 @@ def open_reader(path: Path, connect: Connect) -> sqlite3.Connection:
         raise JournalRefused(f"{path}: there is no such journal; check the path")
     with refusals(path, "cannot be read; check its permissions, or restore it from a copy"):
         connection = connect(str(path))
-        connection.execute("PRAGMA query_only = ON")
-        fresh = _require_ours(path, connection)
-    if fresh:
-        connection.close()
-        raise JournalRefused(f"{path}: the file holds no journal yet; run a saga with it first")
+        try:
+            connection.execute("PRAGMA query_only = ON")
+            if _require_ours(path, connection):
+                raise JournalRefused(f"{path}: the file holds no journal yet; run a saga with it first")
+        except BaseException:
+            connection.close()
+            raise
     return connection
 
 

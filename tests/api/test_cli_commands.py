@@ -80,7 +80,7 @@ BAD_FILES = {
     "yaml duplicate": ("bad.yaml", b"saga: x\nsaga: y\n", ":2: repeats the key 'saga' of line 1"),
     "yaml alias": ("bad.yaml", b"saga: &a x\nversion: *a\n", ":2: uses the alias *a"),
     "yaml bytes": ("bad.yaml", b"saga: x\nsteps: \xff\n", ":2: is not UTF-8"),
-    "json syntax": ("bad.json", b'{"saga": "x",\n}', ":2: column"),
+    "json syntax": ("bad.json", b'{"saga":\n ?}', ":2: column"),
     "json duplicate": ("bad.json", b'{"saga": "x", "saga": "y"}', "'saga' occurs twice"),
     "json NaN": ("bad.json", b'{"saga": "x", "deadline_s": NaN}', "NaN is no JSON number"),
     "too deep": ("bad.yaml", b"[" * 40, "nests deeper than 32"),

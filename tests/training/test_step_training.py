@@ -18,7 +18,8 @@ from sagacity_training.case_scores import CalibrationPoint, CaseScores, Confusio
 from sagacity_training.cases import CaseTrainingResult
 from sagacity_training.errors import NothingToLearn, NotKept
 from sagacity_training.log_cases import CASE_MODELS, log_cases
-from sagacity_training.train import TrainingResult, fit_bundle, train_steps
+from sagacity_training.train import fit_bundle, train_steps
+from sagacity_training.training_result import TrainingResult
 
 pytestmark = pytest.mark.slow
 

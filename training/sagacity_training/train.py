@@ -9,38 +9,34 @@ chosen recipe fitted again on the whole history, so it has seen more than the on
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from sagacity_data.feature_catalogue import CONTEXT_PREFIX
 from sagacity_data.labels import Label, label
 from sagacity_data.rows import Row
 from sagacity_data.store import DatasetStore
-from sagacity_models.base_rates import BaseRates
 from sagacity_models.bundle import Bundle, save_bundle, stamped
-from sagacity_models.encoding import Columns, FeatureEncoding, columns_of
-from sagacity_models.registry import CHAMPION, STEP_MODELS, Registry
+from sagacity_models.encoding import columns_of
+from sagacity_models.registry import Registry
 from sagacity_models.registry_process import RegistryProcess
 from sagacity_models.step_models import Cause, Recipe, RefusalModel
 from sagacity_training.composed import composed_targets
 from sagacity_training.durations import train_durations
-from sagacity_training.errors import NothingToLearn, NotKept
-from sagacity_training.matrices import Matrices, encode
-from sagacity_training.plots import calibration_figure, confusion_figure, save_figure
+from sagacity_training.errors import NothingToLearn
+from sagacity_training.log_steps import log_steps
+from sagacity_training.matrices import Matrices
 from sagacity_training.refusals import train_refusals
-from sagacity_training.report import figures_of, report
-from sagacity_training.scores import calibration_bins
 from sagacity_training.slices import Slices, slice_by_time
-from sagacity_training.step_table import StepRow, StepTable, evidence_of
-from sagacity_training.targets import SlicedMatrices, Target
+from sagacity_training.stages import WHEN, Stage, Stages
+from sagacity_training.step_table import StepTable
+from sagacity_training.targets import Target
+from sagacity_training.training_result import TrainingResult
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,40 +47,6 @@ if TYPE_CHECKING:
 Progress = Callable[[str], None]
 
 LIBRARIES: Final = ("lightgbm", "numpy", "scikit-learn")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingResult:
-    """A trained model and what is to be said of it. `kept_in` is the folder it was saved to, if it was."""
-
-    model: Bundle
-    targets: tuple[Target, ...]
-    rows: int
-    runs: int
-    kept_in: Path | None = None
-    model_version: str = ""
-    promoted: bool = False
-
-    @property
-    def version(self) -> str:
-        """The bundle's version: the same from the same data and seed."""
-        return self.model.version
-
-    @property
-    def signal(self) -> bool:
-        """Whether any model beat the base rates."""
-        return any(target.choice.recipe is not Recipe.BASE for target in self.targets)
-
-    @property
-    def bundle(self) -> Path:
-        """The folder that holds the bundle; raises `NotKept` where training was given none to keep it in."""
-        if self.kept_in is None:
-            raise NotKept("the bundle was not saved; train with a folder or a registry")
-        return self.kept_in
-
-    def table(self) -> str:
-        """The figures of every target beside the base rates', as plain text."""
-        return report(self.targets, self.rows, self.runs)
 
 
 def train_steps(
@@ -111,50 +73,11 @@ def train_steps(
         result = fit_bundle(rows, seed=seed, at=at, progress=progress)
         if process is not None:
             tell("logging to the registry")
-            result = _logged(result, process, created_at)
+            result = log_steps(result, process, created_at)
     if folder is not None:
         save_bundle(result.model, folder, created_at=created_at)
         result = replace(result, kept_in=Path(folder))
     return result
-
-
-def _logged(result: TrainingResult, registry: RegistryProcess, created_at: str) -> TrainingResult:
-    facts = result.model.facts
-    params = {
-        "bundle": result.version,
-        **{name: facts[name] for name in ("seed", "data_sha256", "rows", "runs")},
-        **{f"recipe.{target.name}": target.choice.recipe for target in result.targets},
-    }
-    with tempfile.TemporaryDirectory() as scratch:
-        bundle, figures = Path(scratch, "bundle"), Path(scratch, "figures")
-        save_bundle(result.model, bundle, created_at=created_at)
-        figures.mkdir()
-        _draw(result.targets, figures)
-        (figures / "figures.txt").write_text(result.table() + "\n", encoding="utf-8")
-        logged = registry.log(
-            "steps",
-            params=params,
-            metrics=figures_of(result.targets),
-            artifacts={"bundle": bundle, "figures": figures},
-            model=STEP_MODELS,
-            model_artifact="bundle",
-        )
-    promoted = result.signal or registry.version(CHAMPION, model=STEP_MODELS) is None
-    if promoted:
-        registry.promote(logged.version, model=STEP_MODELS, alias=CHAMPION)
-    return replace(result, kept_in=logged.folder, model_version=logged.version, promoted=promoted)
-
-
-def _draw(targets: tuple[Target, ...], folder: Path) -> None:
-    for target in targets:
-        if target.name == "refusal" and len(target.outcomes):
-            bins = calibration_bins(target.outcomes, target.forecasts)
-            points = [(told, seen) for told, seen, _ in bins]
-            save_figure(calibration_figure(points, "first attempt refused"), folder / "calibration.png")
-        if target.name == "classes" and len(target.outcomes):
-            save_figure(
-                confusion_figure(target.facts["confusion"], target.facts["classes"]), folder / "confusion.png"
-            )
 
 
 def fit_bundle(
@@ -191,10 +114,10 @@ def _fitted(
     tell(f"encoding {len(table)} attempted steps of {table.runs} runs")
     slices = slice_by_time(table)
     columns = columns_of([row.features for row in table])
-    figures = _Stage.of(slices.fit, slices.cuts[0], table, columns)
-    served = _Stage.of(table, at, table, columns)
-    stages = _Stages(table, slices, figures, served, at)
-    judged = figures.matrices.of(slices.targets(*_WHEN["refusal"], at).select)
+    figures = Stage.of(slices.fit, slices.cuts[0], table, columns)
+    served = Stage.of(table, at, table, columns)
+    stages = Stages(table, slices, figures, served, at)
+    judged = figures.matrices.of(slices.targets(*WHEN["refusal"], at).select)
     models: dict[Cause, RefusalModel] = {}
     targets: list[Target] = []
     forecasts: list[Array] = []
@@ -222,86 +145,6 @@ def _fitted(
     facts = _facts(served.matrices, told, seed, slices)
     bundle = stamped(replace(bundle, facts=facts))
     return TrainingResult(model=bundle, targets=tuple(told), rows=len(table), runs=table.runs)
-
-
-@dataclass(frozen=True, slots=True)
-class _Stage:
-    """Base rates and encoding learnt from one part of the table, and rows encoded with it."""
-
-    base: BaseRates
-    encoding: FeatureEncoding
-    matrices: Matrices
-
-    def seen_by(self, target: str, matrices: Matrices) -> Matrices:
-        """The rows as the models of a target see them: what is asked, for hopeless requests, else all."""
-        if target != Cause.REQUEST:
-            return matrices
-        names = self.encoding.design_names, self.encoding.names
-        return matrices.only(*([_is_asked(name) for name in each] for each in names))
-
-    @classmethod
-    def of(cls, learnt: StepTable, cut: float, table: StepTable, columns: Columns) -> _Stage:
-        """`learnt` is the beginning of `table`: both are in the order of launch."""
-        encoding = FeatureEncoding.learn({name: values[: len(learnt)] for name, values in columns.items()})
-        base = BaseRates.estimate(evidence_of(learnt, cut))
-        return cls(base, encoding, encode(table, columns, encoding))
-
-
-_ASKED: Final = (
-    "hour_sin",
-    "hour_cos",
-    "weekday",
-    "weekend",
-    "saga_steps",
-    "step",
-    "step_kind",
-    "step_region",
-    "step_failure_logit_7d",
-    "service_failure_logit_7d",
-)
-"""Beside the caller's context, what the model of hopeless requests reads."""
-
-
-def _is_asked(column: str) -> bool:
-    """Whether a column (`feature`, or `feature is level`) says something of what is asked."""
-    return column.startswith(CONTEXT_PREFIX) or column.split(" is ", 1)[0] in _ASKED
-
-
-_WHEN: Final[dict[str, tuple[Callable[[StepRow], bool], Callable[[StepRow], float]]]] = {
-    "refusal": (lambda _: True, lambda row: row.cause_known_at),
-    Cause.SERVICE: (lambda _: True, lambda row: row.cause_known_at),
-    Cause.REQUEST: (lambda row: not row.refused_for(Cause.SERVICE), lambda row: row.cause_known_at),
-    "durations": (lambda row: row.duration_s is not None, lambda row: row.known_at),
-}
-"""Per target: which rows hold it, and since when each does."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Stages:
-    """What a target is trained on: the slices for its figures, and the whole history for what is served."""
-
-    table: StepTable
-    slices: Slices
-    figures: _Stage
-    served: _Stage
-    at: float
-
-    def of(self, target: str) -> tuple[SlicedMatrices, Matrices]:
-        """The slices and the whole history of one target, as the models of that target see them."""
-        keep, known_at = _WHEN[target]
-        known = self.table.where(partial(_is_known, keep, known_at, self.at))
-        sliced = self.slices.targets(keep, known_at, self.at)
-        seen = [
-            self.figures.seen_by(target, self.figures.matrices.of(part))
-            for part in (sliced.fit, sliced.tune, sliced.calibrate, sliced.select)
-        ]
-        return SlicedMatrices(*seen), self.served.seen_by(target, self.served.matrices.of(known))
-
-
-def _is_known(
-    keep: Callable[[StepRow], bool], known_at: Callable[[StepRow], float], at: float, row: StepRow
-) -> bool:
-    return keep(row) and known_at(row) <= at
 
 
 def _facts(whole: Matrices, targets: list[Target], seed: int, slices: Slices) -> dict[str, Any]:

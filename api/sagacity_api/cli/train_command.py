@@ -21,7 +21,7 @@ from sagacity_api.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from sagacity_training.cases import CaseTrainingResult
-    from sagacity_training.train import TrainingResult
+    from sagacity_training.training_result import TrainingResult
 
 REGISTRY_FOLDER = "sagacity-registry"
 """Where a training is logged unless --registry, SAGACITY_REGISTRY or --no-registry says otherwise."""

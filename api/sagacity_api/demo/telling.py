@@ -19,7 +19,7 @@ from sagacity_training.ladder.season import Season
 
 if TYPE_CHECKING:
     from sagacity_optimizer import Evaluation, Reason
-    from sagacity_training.train import TrainingResult
+    from sagacity_training.training_result import TrainingResult
 
 REASONS_TOLD = 6
 POLICIES = {
