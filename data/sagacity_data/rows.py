@@ -45,11 +45,6 @@ class AttemptOutcome(StrEnum):
     CRASHED = "crashed"  # The engine stopped meanwhile: says nothing about the participant.
     UNKNOWN = "unknown"  # The history says that nobody can tell, but not why.
 
-    @property
-    def effect_unknown(self) -> bool:
-        """Whether nobody can tell if the effect happened."""
-        return self not in (AttemptOutcome.SUCCEEDED, AttemptOutcome.REFUSED)
-
     @classmethod
     def of_unknown(cls, reason: UnknownReason) -> AttemptOutcome:
         """The outcome of an attempt that the engine recorded as unknown.

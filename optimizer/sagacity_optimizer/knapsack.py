@@ -45,16 +45,6 @@ def choose(links: Sequence[Link], budget_s: float | None) -> list[int] | None:
     return _on_grid(links, budget_s)
 
 
-def unconstrained(links: Sequence[Link]) -> list[int]:
-    """The exact backward pass without a budget."""
-    value, picks = 0.0, []
-    for link in reversed(links):
-        totals = link.cost + link.go * value
-        picks.append(_first_best(totals))
-        value = float(totals.min())
-    return picks[::-1]
-
-
 def modest(links: Sequence[Link]) -> list[int]:
     """Nearly the best without a budget, and the least change: at each position the first option if it comes
     within `NEAR` of the best there, else the lightest that does."""

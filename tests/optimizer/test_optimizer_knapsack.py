@@ -31,11 +31,12 @@ def brute(links: list[Link], budget_s: float) -> float:
 
 
 def test_without_a_budget_the_backward_pass_is_brute_force() -> None:
-    """The unconstrained choice has the least value of all choices."""
+    """Without a budget the choice has the least value of all choices, but for what is left as it was."""
     generator = random.Random(1)
     for _ in range(60):
         links = links_of(generator, 4, 4)
-        assert knapsack.value_of(links, knapsack.unconstrained(links)) == pytest.approx(brute(links, 1e9))
+        best, value = brute(links, 1e9), knapsack.value_of(links, knapsack.modest(links))
+        assert best - 1e-9 <= value <= best * (1 + knapsack.NEAR) ** len(links)
 
 
 def test_the_grid_is_within_its_stated_error_and_always_fits() -> None:
@@ -110,4 +111,4 @@ def test_next_to_nothing_changes_nothing() -> None:
 def test_of_equal_options_the_first_is_taken() -> None:
     """The author's choice is listed first, so nothing is changed for nothing."""
     same = Link(np.array([1.0, 1.0]), np.array([0.5, 0.5]), np.array([2.0, 1.0]))
-    assert knapsack.unconstrained([same, same]) == [0, 0]
+    assert knapsack.modest([same, same]) == [0, 0]

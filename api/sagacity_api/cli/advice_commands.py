@@ -57,14 +57,18 @@ def plan(
 
     saga, facts, launch_at = _question(file, context, at)
     service = _service_url(url, bundle, registry, dataset)
+    fixed: tuple[tuple[str, str], ...] = ()
     if service is not None:
         advice = _asked_recommendation(service, saga, facts, launch_at, exact)
     else:
+        from sagacity_optimizer.graph import fixed_arcs
+
+        fixed = fixed_arcs(saga)
         launch = Launch(run_id=REQUEST_ID, context=facts, at=launch_at)
         advice = local_counsel(bundle, registry, dataset).optimize(
             saga, launch, exact=exact, request_id=REQUEST_ID
         )
-    put_json(answer_document(advice)) if as_json else put(recommendation_lines(saga, advice))
+    put_json(answer_document(advice)) if as_json else put(recommendation_lines(saga, advice, fixed))
     return ExitCode.DONE
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 from sagacity_api.answers import Numbers, Prediction, Recommendation, RiskFactor
@@ -63,8 +63,10 @@ def prediction_lines(saga: Saga, prediction: Prediction) -> list[str]:
     ]
 
 
-def recommendation_lines(saga: Saga, advice: Recommendation) -> list[str]:
-    """The advised plan against the author's, with the reasons."""
+def recommendation_lines(
+    saga: Saga, advice: Recommendation, fixed: Sequence[tuple[str, str]] = ()
+) -> list[str]:
+    """The advised plan against the author's, with the reasons; `fixed` is what no plan may turn round."""
     own = author_plan(saga)
     same = advice.plan == own
     headline = "the author's plan is kept" if same else "the advised plan against the author's"
@@ -74,12 +76,22 @@ def recommendation_lines(saga: Saga, advice: Recommendation) -> list[str]:
         *_comparison(advice.author, advice.advised),
         "",
         *_plan_diff(own, advice.plan),
+        *_fixed_lines(fixed),
         "",
         "why:",
         *(f"  {reason.text}" for reason in advice.reasons),
         *_risk_lines(advice.risk_factors),
         *_freedom_lines(advice),
     ]
+
+
+def _fixed_lines(fixed: Sequence[tuple[str, str]]) -> list[str]:
+    """Per step, what has to come after it whatever the plan."""
+    later: dict[str, list[str]] = {}
+    for before, after in fixed:
+        later.setdefault(before, []).append(after)
+    lines = [f"  {before} before {' and '.join(after)}" for before, after in later.items()]
+    return ["", "in every plan:", *lines] if lines else []
 
 
 def _comparison(author: Numbers, advised: Numbers) -> list[str]:
