@@ -1,112 +1,56 @@
-"""Sagas per second of the embedded engine, beside the floor: raw group-committed appends of the same events.
+"""Sagas per second of the embedded engine, beside its own ceiling and two peers, in one run on one core.
 
-    python benchmarks/engine.py [--sagas 2000]
+    python benchmarks/engine.py [--json] [--rounds 3] [--seconds 1] [--sagas 20000]
 
-Each figure is five trivial asynchronous steps run as one saga, journaled to SQLite with `synchronous=FULL`,
-at 1, 16, 64 and 256 sagas at a time. The floor appends, through the same journal and in the same batches
-per run, the very events those sagas wrote, with nothing else around them. The ratio is what defining,
-deciding and calling cost; it travels between machines better than the figures do.
+At 1, 16, 64 and 256 sagas at a time, at the same durability (SQLite, WAL, `synchronous=FULL`), two shapes
+are measured: five trivial asynchronous steps that succeed, and four that succeed before the fifth is
+refused for good, so that all four are undone. The contenders are Sagacity's engine; bare appends to its
+journal, which are its ceiling; DBOS; and sagaz. How each peer is used, and why so, is said at the top of
+its file in `peers`; what each makes durable is measured and printed with the figures. The ratios travel
+between machines better than the figures do.
+
+The bars that follow are what the engine has to clear; a missed one is said, and is no failure of this
+program. The peers come with the extra `benchmark`; one that is not installed is left out. Linux only:
+processes are pinned and stopped.
 """
 
 import argparse
-import asyncio
-import tempfile
+import json
+import sys
 import time
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-
-from sagacity_engine import BoundSaga, Call, Engine, Event, SqliteJournal, define
-from sagacity_engine.events import AttemptStarted, RunStarted
-from sagacity_engine.journal import Entry
-
-CONCURRENT = (1, 16, 64, 256)
-
-
-def five_steps() -> BoundSaga:
-    """A saga whose steps do nothing."""
-    saga = define("five")
-
-    async def act(call: Call) -> None:
-        del call
-
-    for number in range(1, 6):
-        saga.step(name=f"step_{number}", compensate=act)(act)
-    return saga.bind()
-
-
-async def timed(
-    bound: BoundSaga, path: Path, sagas: int, concurrent: int
-) -> tuple[float, int, tuple[Event, ...]]:
-    """Sagas per second, commits, and the events of one run."""
-    journal = SqliteJournal(path)
-    left = iter(range(sagas))
-
-    async def client(engine: Engine) -> None:
-        for number in left:
-            await engine.run("five", run_id=None, context={"number": number})
-
-    async with Engine(journal, [bound]) as engine:
-        sample = await engine.run("five")
-        began = time.perf_counter()
-        await asyncio.gather(*(client(engine) for _ in range(concurrent)))
-        elapsed = time.perf_counter() - began
-        return sagas / elapsed, journal.commits, journal.read(sample.run_id)
-
-
-async def floor(events: Sequence[Event], path: Path, sagas: int, concurrent: int) -> float:
-    """Runs per second of bare appends."""
-    journal = SqliteJournal(path)
-    journal.open()
-    batches = as_batches(events)
-    left = iter(range(sagas))
-
-    async def client() -> None:
-        for number in left:
-            seq = 0
-            for batch in batches:
-                entries = [
-                    Entry(f"run-{number}", seq + place, event) for place, event in enumerate(batch, start=1)
-                ]
-                seq += len(batch)
-                await journal.append(entries)
-
-    try:
-        began = time.perf_counter()
-        await asyncio.gather(*(client() for _ in range(concurrent)))
-        return sagas / (time.perf_counter() - began)
-    finally:
-        journal.close()
-
-
-def as_batches(events: Sequence[Event]) -> list[list[Event]]:
-    """The events as the engine wrote them: a batch ends where a call is made or the run ends."""
-    batches: list[list[Event]] = [[]]
-    for event in events:
-        batches[-1].append(replace(event, run_id="run") if isinstance(event, RunStarted) else event)
-        if isinstance(event, AttemptStarted):
-            batches.append([])
-    return batches
 
 
 def main() -> None:
-    """Prints one line per concurrency."""
+    """Holds the contest and prints it."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--sagas", type=int, default=2_000, help="sagas per figure")
-    sagas = parser.parse_args().sagas
-    bound = five_steps()
-    print(f"{'at a time':>9} {'sagas/s':>9} {'floor/s':>9} {'ratio':>6} {'events/commit':>14}")
-    with tempfile.TemporaryDirectory() as folder:
-        for concurrent in CONCURRENT:
-            number = max(200, sagas // (8 if concurrent == 1 else 1))
-            rate, commits, events = asyncio.run(
-                timed(bound, Path(folder) / f"engine-{concurrent}.db", number, concurrent)
-            )
-            bare = asyncio.run(floor(events, Path(folder) / f"floor-{concurrent}.db", number, concurrent))
-            share = (number + 1) * len(events) / commits
-            print(f"{concurrent:>9} {rate:>9,.0f} {bare:>9,.0f} {rate / bare:>6.2f} {share:>14.1f}")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds; a figure is their median")
+    parser.add_argument(
+        "--seconds", type=float, default=1.0, help="how long each contender runs in each cell"
+    )
+    parser.add_argument("--sagas", type=int, default=20_000, help="the most sagas of one figure")
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
+    given = parser.parse_args()
+
+    # A script's own folder is on the path, and the checkout is not.
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    from benchmarks.peers import contest, report
+
+    began = time.perf_counter()
+
+    def progress(what: str) -> None:
+        print(f"{time.perf_counter() - began:6.0f} s  {what}", file=sys.stderr, flush=True)
+
+    try:
+        held = contest.hold(rounds=given.rounds, seconds=given.seconds, sagas=given.sagas, progress=progress)
+    except contest.ContestFailed as failure:
+        sys.exit(str(failure))
+    if given.json:
+        print(json.dumps(report.document(held), indent=2))
+    else:
+        print("\n".join(report.lines(held)))
 
 
 if __name__ == "__main__":

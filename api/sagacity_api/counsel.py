@@ -22,8 +22,8 @@ from sagacity_api.answers import (
     StepRisk,
 )
 from sagacity_engine import Launch, Plan, Saga, author_plan
+from sagacity_engine.parts import SagaFreedom
 from sagacity_engine.plan import require_legal
-from sagacity_engine.saga import SagaFreedom
 from sagacity_models.forecast import SagaForecast, StepForecast
 
 if TYPE_CHECKING:

@@ -37,7 +37,7 @@ from sagacity_engine.events import (
     RunEnded,
     RunStarted,
 )
-from sagacity_engine.machine import RunState
+from sagacity_engine.run_state import RunState
 from sagacity_engine.phases import StepPhase
 
 RUNS_MAX: Final = 100_000

@@ -19,12 +19,14 @@ from sagacity_engine.handlers import BoundSaga, Call, Handler, bind
 from sagacity_engine.host import Engine
 from sagacity_engine.journal import Journal, JournalConflict, MemoryJournal, RunSummary
 from sagacity_engine.listeners import Listener
-from sagacity_engine.machine import RunState
-from sagacity_engine.plan import OnFailure, Plan, StepPlan, Strategy, author_plan, check
+from sagacity_engine.parts import Compensation, CostPolicy, Kind, SagaFreedom, StepFreedom
+from sagacity_engine.plan import Plan, StepPlan, author_plan, check
 from sagacity_engine.results import RunResult
 from sagacity_engine.retry import RetryPolicy
-from sagacity_engine.saga import Compensation, CostPolicy, Kind, Saga, SagaFreedom, Step, StepFreedom
+from sagacity_engine.run_state import RunState
+from sagacity_engine.saga import Saga, Step
 from sagacity_engine.sqlite_journal import SqliteJournal
+from sagacity_engine.strategy import OnFailure, Strategy
 
 __all__ = [
     "Advice",

@@ -6,7 +6,7 @@ whatever it holds, the run starts, at worst with the author's plan and the reaso
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -21,15 +21,18 @@ from sagacity_engine.advisor import (
     assign_arm,
     author_advice,
 )
-from sagacity_engine.attempts import journaled
+from sagacity_engine.counsel import Counsel, FailureAdvisor, Patience
 from sagacity_engine.document import plan_document, read_plan
 from sagacity_engine.errors import RunRefused, SagaRefused
 from sagacity_engine.events import RunStarted
 from sagacity_engine.handlers import BoundSaga
+from sagacity_engine.outcomes import journaled
+from sagacity_engine.trace_context import valid
 
 RUN_ID_MAX = 200
 REASONS_MAX, TEXT_MAX = 20, 500
 HOLDOUT = "the run is in the holdout, which keeps the author's plan"
+RESTING = "the advisor keeps failing and is left alone for a while"
 
 
 class Admission:
@@ -43,11 +46,15 @@ class Admission:
         advice_budget_s: float,
         clock: Callable[[], float],
     ) -> None:
-        self.sagas = _by_name(sagas)
+        sagas = tuple(sagas)
+        self.by_hash = _by_hash(sagas)
+        self.sagas = {bound.saga.name: bound for bound in sagas}
         self._unadvised = {
-            name: author_advice(bound.saga, "no advisor is configured") for name, bound in self.sagas.items()
+            known: author_advice(bound.saga, "no advisor is configured")
+            for known, bound in self.by_hash.items()
         }
         self._advisor = None if isinstance(advisor, NoAdvisor) else advisor
+        self._patience = Patience(clock)
         self._holdout_share = _share(holdout_share)
         self._advice_budget_s = advice_budget_s
         self._clock = clock
@@ -59,8 +66,22 @@ class Admission:
             raise RunRefused(f"saga {saga!r} is not registered; the sagas are {registered}")
         return self.sagas[saga]
 
+    def counsel(self) -> Counsel | None:
+        """Who is asked when a step fails; None when the advisor cannot be."""
+        if not isinstance(self._advisor, FailureAdvisor):
+            return None
+        return Counsel(self._advisor, self._advice_budget_s, self._patience)
+
     async def admit(
-        self, bound: BoundSaga, run_id: str, run_input: Mapping[str, Any], context: Context
+        self,
+        bound: BoundSaga,
+        run_id: str,
+        run_input: Mapping[str, Any],
+        context: Context,
+        *,
+        locks: tuple[str, ...] = (),
+        parent: str = "",
+        traceparent: str = "",
     ) -> RunStarted:
         """The start of a run whose input and context are `kept` already."""
         advice, arm, propensity = await self._advice(bound, run_id, context)
@@ -77,17 +98,24 @@ class Admission:
             advice_id=advice.advice_id,
             model_version=advice.model_version,
             reasons=advice.reasons,
+            locks=locks,
+            parent=parent,
+            traceparent=traceparent if valid(traceparent) else "",
         )
 
     async def _advice(self, bound: BoundSaga, run_id: str, context: Context) -> tuple[Advice, Arm, float]:
         if self._advisor is None:
-            return self._unadvised[bound.saga.name], Arm.AUTHOR, 1.0
+            return self._unadvised[bound.saga.definition_hash], Arm.AUTHOR, 1.0
         arm, propensity = assign_arm(run_id, self._holdout_share)
         if arm is Arm.AUTHOR:
-            kept_plan = replace(self._unadvised[bound.saga.name], fallback=False, reasons=(HOLDOUT,))
+            unadvised = self._unadvised[bound.saga.definition_hash]
+            kept_plan = replace(unadvised, fallback=False, reasons=(HOLDOUT,))
             return kept_plan, arm, propensity
+        if not self._patience.lasts():
+            return author_advice(bound.saga, RESTING), arm, propensity
         launch = Launch(run_id=run_id, context=context, at=self._clock())
         advice = await ask(self._advisor, bound.saga, launch, budget_s=self._advice_budget_s)
+        self._patience.learn(answered=not advice.unusable)
         try:
             return _writable(advice), arm, propensity
         except Exception as problem:  # noqa: BLE001  advice is foreign; nothing in it may keep a run from starting
@@ -127,13 +155,25 @@ def _writable(advice: Advice) -> Advice:
     )
 
 
-def _by_name(sagas: Iterable[BoundSaga]) -> dict[str, BoundSaga]:
-    named: dict[str, BoundSaga] = {}
+def _by_hash(sagas: Iterable[BoundSaga]) -> dict[str, BoundSaga]:
+    """Every definition that may be run, with those inside others; the same one twice is refused."""
+    known: dict[str, BoundSaga] = {}
     for bound in sagas:
-        if bound.saga.name in named:
-            raise SagaRefused(f"saga {bound.saga.name!r} is registered twice; give each a name of its own")
-        named[bound.saga.name] = bound
-    return named
+        if bound.saga.definition_hash in known:
+            raise SagaRefused(
+                f"saga {bound.saga.name!r} is registered twice with one definition; leave one of them out"
+            )
+        known[bound.saga.definition_hash] = bound
+    for bound in tuple(known.values()):
+        for inner in _inner(bound):
+            known.setdefault(inner.saga.definition_hash, inner)
+    return known
+
+
+def _inner(bound: BoundSaga) -> Iterator[BoundSaga]:
+    for inner in bound.inner.values():
+        yield inner
+        yield from _inner(inner)
 
 
 def _share(share: float) -> float:

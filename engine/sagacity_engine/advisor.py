@@ -46,6 +46,7 @@ class Advice:
     fallback: bool = False
     reasons: tuple[str, ...] = ()
     expires_at: float | None = None
+    unusable: bool = False  # The advisor gave none, or none that can be used.
     expected: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
@@ -66,9 +67,9 @@ class NoAdvisor:
         return author_advice(saga, "no advisor is configured")
 
 
-def author_advice(saga: Saga, reason: str) -> Advice:
+def author_advice(saga: Saga, reason: str, *, unusable: bool = False) -> Advice:
     """The author's plan as a fallback, with the reason in words."""
-    return Advice(plan=author_plan(saga), fallback=True, reasons=(reason,))
+    return Advice(plan=author_plan(saga), fallback=True, reasons=(reason,), unusable=unusable)
 
 
 async def ask(advisor: Advisor, saga: Saga, launch: Launch, *, budget_s: float) -> Advice:
@@ -78,14 +79,15 @@ async def ask(advisor: Advisor, saga: Saga, launch: Launch, *, budget_s: float) 
         # Not `asyncio.timeout`, which would wait for an advisor that ignores being cancelled.
         await asyncio.wait([asked], timeout=budget_s)
         if not asked.done():
-            return author_advice(saga, f"no advice within {budget_s:g} s")
+            return author_advice(saga, f"no advice within {budget_s:g} s", unusable=True)
         return accepted(asked.result(), saga, launch.at)
     except asyncio.CancelledError:
         if not asked.cancelled():
             raise
-        return author_advice(saga, "the advisor failed: CancelledError")
+        return author_advice(saga, "the advisor failed: CancelledError", unusable=True)
     except Exception as problem:  # noqa: BLE001  advice is foreign code; nothing it raises may touch the run
-        return author_advice(saga, f"the advisor failed: {type(problem).__name__}: {problem}")
+        reason = f"the advisor failed: {type(problem).__name__}: {problem}"
+        return author_advice(saga, reason, unusable=True)
     finally:
         asked.add_done_callback(_looked_at)
         asked.cancel()
@@ -104,9 +106,10 @@ def _looked_at(asked: asyncio.Future[Advice]) -> None:
 def accepted(advice: Advice, saga: Saga, at: float) -> Advice:
     """`advice` if its plan is legal and still valid at `at`, else the author's plan with the reason."""
     if advice.expires_at is not None and advice.expires_at < at:
-        return author_advice(saga, "the advice had expired")
+        return author_advice(saga, "the advice had expired", unusable=True)
     if breaches := check(advice.plan, saga):
-        return author_advice(saga, "the advised plan is not legal: " + "; ".join(breaches[:3]))
+        reason = "the advised plan is not legal: " + "; ".join(breaches[:3])
+        return author_advice(saga, reason, unusable=True)
     return advice
 
 

@@ -1,43 +1,31 @@
 """Calling the functions behind steps, and saying in one event how each call went.
 
-An attempt begins when its intent is durable and ends exactly once: with what the function did, or when its
-start-to-close timeout fires, whichever comes first. An `async` function runs in the loop and is cancelled at
-its timeout; a plain one runs in a bounded pool of threads, where nothing can stop it: it goes on unheeded,
-which is why only idempotent steps are tried again. A plain function that had found no thread when its timeout
-fired was provably never called, so that attempt failed rather than became uncertain.
+An attempt begins when its intent is durable and ends exactly once: with what the function did, or when a
+timeout fires, whichever comes first. An `async` function runs in the loop and is cancelled at its timeout; a
+plain one runs in a bounded pool of threads, where nothing can stop it: it goes on unheeded, which is why only
+idempotent steps are tried again. A plain function that had found no thread when its timeout fired was
+provably never called, so that attempt failed rather than became uncertain.
 
-What a function raises decides the outcome (see `handlers`). Any exception that is not ours is a bug in the
-function or below it: the effect may have happened, so the outcome is unknown and the exception's type is
-kept.
+A hedged attempt has a second call beside the first. The first success ends it; failures wait for the other
+call; and where one of the two cannot tell, the attempt cannot either. What a function's end means is decided
+in `outcomes`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-import json
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from sagacity_engine.errors import FailureClass, OutcomeUnknown, StepError
-from sagacity_engine.events import (
-    AttemptFailed,
-    AttemptStarted,
-    AttemptSucceeded,
-    AttemptUnknown,
-    Direction,
-    Event,
-    UnknownReason,
-)
-from sagacity_engine.handlers import OUTPUT_BYTES_MAX, Action, Call
-
-MESSAGE_MAX = 1_000
-"""The most characters of an error's message that the journal keeps."""
-
-DEPTH_MAX = 100
-"""The deepest nesting of an input or an output, so that it can be read wherever it could be written."""
+from sagacity_engine.errors import FailureClass
+from sagacity_engine.events import AttemptStarted, AttemptSucceeded, AttemptUnknown, Event, UnknownReason
+from sagacity_engine.handlers import Action, Call
+from sagacity_engine.outcomes import Outcomes
 
 NEVER_CALLED = "NoFreeThread"
 """The error type of an attempt whose timeout fired while its plain function waited for a thread."""
@@ -45,173 +33,213 @@ NEVER_CALLED = "NoFreeThread"
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What every attempt of one engine shares. `now` is in seconds since the epoch, `draw` in [0, 1)."""
+    """What every attempt of one engine shares. `draw` gives uniform numbers in [0, 1)."""
 
+    loop: asyncio.AbstractEventLoop
     threads: ThreadPoolExecutor
     draw: Callable[[], float]
     open: set[Attempt]  # The attempts whose end nobody has been told.
+    kinds: dict[int, bool] = field(default_factory=dict)  # Whether an action is `async`, by its identity.
+
+    def is_async(self, action: Action) -> bool:
+        """Whether calling the action only makes a coroutine; looked up once per action."""
+        known = self.kinds.get(id(action))
+        if known is None:
+            known = self.kinds[id(action)] = is_async(action)
+        return known
 
 
 class Attempt:
-    """One call in flight. `settle` is told its end, once; never after `abandon`."""
+    """One attempt in flight. `settle` is told its end, once; never after `abandon`.
+
+    `schedule_to_start_s` limits the wait for a thread, `heartbeat_s` the silence of a call that goes on.
+    """
+
+    __slots__ = (
+        "_action",
+        "_around",
+        "_beat_at",
+        "_call",
+        "_called",
+        "_calls",
+        "_ended",
+        "_heartbeat_s",
+        "_now",
+        "_pulse",
+        "_settle",
+        "_starter",
+        "_timer",
+        "_unknown",
+        "started",
+    )
 
     def __init__(
         self,
-        *,
         around: Surroundings,
         started: AttemptStarted,
         action: Action,
         call: Call,
         now: Callable[[], float],
-        settle: Callable[[Event], None],
+        settle: Callable[[Attempt, Event], None],
+        *,
+        schedule_to_start_s: float | None = None,
+        heartbeat_s: float | None = None,
     ) -> None:
+        self.started = started
         self._around = around
-        self._started = started
         self._action = action
         self._call = call
         self._now = now
         self._settle = settle
+        self._heartbeat_s = heartbeat_s
         self._called = False
         self._ended = False
-        self._future: asyncio.Future[Any] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._unknown: Event | None = None
+        self._calls: list[asyncio.Future[Any]] = []
+        self._beat_at = 0.0
+        self._pulse: asyncio.TimerHandle | None = None
+        self._starter: asyncio.TimerHandle | None = None
+        loop = around.loop
+        around.open.add(self)
+        self._timer = loop.call_later(call.timeout_s, self._time_out)
+        if heartbeat_s is not None:
+            self._beat_at = loop.time()
+            object.__setattr__(call, "heartbeat", self._beat)
+            self._pulse = loop.call_later(heartbeat_s, self._listen)
+        self._make_call()
+        if schedule_to_start_s is not None and not self._called and not self._ended:
+            self._starter = loop.call_later(schedule_to_start_s, self._start_late)
 
-    def launch(self) -> None:
-        """Makes the call; returns at once."""
-        loop = asyncio.get_running_loop()
-        self._around.open.add(self)
-        self._timer = loop.call_later(self._call.timeout_s, self._time_out)
-        if is_async(self._action):
-            self._called = True
-            self._watch(loop.create_task(self._run_async()))
-        else:
-            self._watch(loop.run_in_executor(self._around.threads, self._run))
+    def hedge(self) -> None:
+        """Makes a second call beside the first, unless the attempt has ended."""
+        if not self._ended:
+            self._make_call()
+
+    @property
+    def ended(self) -> bool:
+        """Whether its end has been told, or never will be."""
+        return self._ended
 
     def abandon(self) -> None:
         """Stops waiting and tells nobody: whoever reads the journal next finds the attempt in flight."""
         self._end()
-        if self._future is not None:
-            self._future.cancel()
 
-    async def _run_async(self) -> Any:
-        return await self._action(self._call)
+    def _make_call(self) -> None:
+        if self._around.is_async(self._action):
+            self._called = True
+            self._watch(_task(self._around.loop, _awaited(self._action, self._call)))
+        else:
+            self._watch(self._around.loop.run_in_executor(self._around.threads, self._run))
 
     def _run(self) -> Any:
         self._called = True
+        self._beat_at = self._around.loop.time()
         return self._action(self._call)
 
     def _watch(self, future: asyncio.Future[Any]) -> None:
-        self._future = future
+        if future.done():
+            self._returned(future)
+            return
+        self._calls.append(future)
         future.add_done_callback(self._returned)
 
     def _returned(self, future: asyncio.Future[Any]) -> None:
+        if future in self._calls:
+            self._calls.remove(future)
         problem = None if future.cancelled() else future.exception()
         if self._ended:
             return
-        if not future.cancelled() and problem is None and inspect.isawaitable(future.result()):
-            self._watch(
-                asyncio.ensure_future(future.result())
-            )  # A plain function that handed out a coroutine.
+        if problem is None and not future.cancelled() and inspect.isawaitable(future.result()):
+            # A plain function that handed out a coroutine.
+            self._watch(asyncio.ensure_future(future.result()))
             return
-        self._end()
+        outcomes = self._outcomes()
         if future.cancelled():
-            self._settle(self._unknown(UnknownReason.LOST_REPLY, "CancelledError"))
+            outcome = outcomes.unknown(UnknownReason.LOST_REPLY, "CancelledError")
         elif problem is not None:
-            self._settle(self._raised(problem))
+            outcome = outcomes.raised(problem)
         else:
-            self._settle(self._succeeded(future.result()))
+            outcome = outcomes.returned(future.result())
+        self._call_ended(outcome)
+
+    def _call_ended(self, outcome: Event) -> None:
+        if isinstance(outcome, AttemptUnknown):
+            self._unknown = outcome
+        if self._calls and not isinstance(outcome, AttemptSucceeded):
+            return  # The other call may still do better.
+        if not isinstance(outcome, AttemptSucceeded):
+            outcome = self._unknown or outcome
+        self._end()
+        self._settle(self, outcome)
 
     def _time_out(self) -> None:
+        waited = f"no reply within {self._call.timeout_s:g} s"
+        self._cut_off(self._call.timeout_s, UnknownReason.TIMED_OUT, waited)
+
+    def _start_late(self) -> None:
+        if not self._called:
+            waited_s = self._around.loop.time() - (self._timer.when() - self._call.timeout_s)
+            self._cut_off(waited_s, UnknownReason.TIMED_OUT, "")
+
+    def _cut_off(self, waited_s: float, reason: UnknownReason, words: str) -> None:
         if self._ended:
             return
+        called = self._called
         self._end()
-        assert self._future is not None, "the timer was set before the call was made"
-        self._future.cancel()
-        if self._called:
-            waited = f"no reply within {self._call.timeout_s:g} s"
-            self._settle(self._unknown(UnknownReason.TIMED_OUT, waited))
+        outcomes = self._outcomes()
+        if called:
+            self._settle(self, outcomes.unknown(reason, words))
         else:
-            full = f"no thread was free within {self._call.timeout_s:g} s; the function was not called"
-            self._settle(self._failed(NEVER_CALLED, full, FailureClass.CASCADING))
+            full = f"no thread was free within {waited_s:.3g} s; the function was not called"
+            self._settle(self, outcomes.failed(NEVER_CALLED, full, FailureClass.CASCADING))
+
+    def _beat(self) -> None:
+        """The call says that it is alive; from whatever thread it runs in."""
+        self._beat_at = self._around.loop.time()
+
+    def _listen(self) -> None:
+        if self._ended or self._heartbeat_s is None:
+            return
+        silent_s = self._around.loop.time() - self._beat_at
+        if self._called and silent_s >= self._heartbeat_s:
+            words = f"no heartbeat within {self._heartbeat_s:g} s"
+            self._cut_off(silent_s, UnknownReason.HEARTBEAT_LOST, words)
+            return
+        again_s = self._heartbeat_s - (silent_s if self._called else 0.0)
+        self._pulse = self._around.loop.call_later(again_s, self._listen)
+
+    def _outcomes(self) -> Outcomes:
+        return Outcomes(self.started, self._now(), self._around.draw)
 
     def _end(self) -> None:
         self._ended = True
         self._around.open.discard(self)
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._pulse, self._starter):
+            if timer is not None:
+                timer.cancel()
+        for future in self._calls:
+            future.cancel()
+        self._calls = []
 
-    def _raised(self, problem: BaseException) -> Event:
-        if isinstance(problem, StepError):
-            return self._failed(str(problem.error_type), problem.message, problem.failure_class)
-        if isinstance(problem, OutcomeUnknown):
-            return self._unknown(UnknownReason.LOST_REPLY, str(problem))
-        return self._unknown(UnknownReason.LOST_REPLY, type(problem).__name__)
 
-    def _succeeded(self, output: Any) -> Event:
-        try:
-            output = journaled(output)
-        except (TypeError, ValueError, RecursionError) as problem:
-            return self._unknown(UnknownReason.LOST_REPLY, f"the output cannot be kept: {problem}")
-        if self._started.direction is Direction.UNDO:
-            output = None  # What an undo returns is nobody's input.
-        return AttemptSucceeded(
-            at=self._now(),
-            step=self._started.step,
-            direction=self._started.direction,
-            attempt=self._started.attempt,
-            output=output,
-        )
+async def _awaited(action: Action, call: Call) -> Any:
+    return await action(call)
 
-    def _failed(self, error_type: str, message: str, failure_class: FailureClass | str) -> Event:
-        known = failure_class in tuple(FailureClass)
-        return AttemptFailed(
-            at=self._now(),
-            step=self._started.step,
-            direction=self._started.direction,
-            attempt=self._started.attempt,
-            error_type=error_type[:MESSAGE_MAX],
-            message=str(message)[:MESSAGE_MAX],
-            failure_class=FailureClass(failure_class) if known else FailureClass.UNKNOWN,
-            jitter=self._around.draw(),
-        )
 
-    def _unknown(self, reason: UnknownReason, message: str) -> Event:
-        return AttemptUnknown(
-            at=self._now(),
-            step=self._started.step,
-            direction=self._started.direction,
-            attempt=self._started.attempt,
-            reason=reason,
-            message=message[:MESSAGE_MAX],
-            jitter=self._around.draw(),
-        )
+if sys.version_info >= (3, 12):
+
+    def _task(loop: asyncio.AbstractEventLoop, made: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """A task that has run as far as it goes without waiting."""
+        return asyncio.Task(made, loop=loop, eager_start=True)
+
+else:
+
+    def _task(loop: asyncio.AbstractEventLoop, made: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        return loop.create_task(made)
 
 
 def is_async(action: Action) -> bool:
     """Whether calling the action only makes a coroutine."""
+    if isinstance(action, partial):
+        action = action.func
     return inspect.iscoroutinefunction(action) or inspect.iscoroutinefunction(type(action).__call__)
-
-
-def journaled(value: Any) -> Any:
-    """The value as the journal will give it back; raises `TypeError` or `ValueError` when it cannot be kept.
-
-    >>> journaled({"seats": (1, 2)})
-    {'seats': [1, 2]}
-    """
-    if value is None or isinstance(value, bool):
-        return value
-    text = json.dumps(value, allow_nan=False)
-    if text.count("[") + text.count("{") > DEPTH_MAX and _depth(value) > DEPTH_MAX:
-        raise ValueError(f"it is nested more than {DEPTH_MAX} deep")
-    if len(text) > OUTPUT_BYTES_MAX:
-        raise ValueError(f"{len(text)} bytes of JSON; the most is {OUTPUT_BYTES_MAX}")
-    return json.loads(text)
-
-
-def _depth(value: Any) -> int:
-    """How deep lists and mappings are nested, without recursion."""
-    depth, level = 0, [value]
-    while level := [each for each in level if isinstance(each, list | tuple | dict)]:
-        depth += 1
-        level = [inner for each in level for inner in (each.values() if isinstance(each, dict) else each)]
-    return depth

@@ -9,31 +9,44 @@ A decorated function stays an ordinary function, and builds the same `Saga` valu
 >>> @book_flight.compensation(cost=5.0)
 ... def cancel_flight(call):
 ...     return None
->>> @trip.step(kind="pivot", after=[book_flight], idempotent=True)
+>>> visa = trip.approval("visa", expires_after_s=86_400)
+>>> @trip.step(kind="pivot", after=[book_flight, visa], idempotent=True)
 ... async def pay(call):
 ...     return {"paid": True}
 >>> bound = trip.bind()
 >>> bound.saga.names, bound.saga.by_name["pay"].after
-(('book_flight', 'pay'), ('book_flight',))
+(('book_flight', 'visa', 'pay'), ('book_flight', 'visa'))
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, Generic, ParamSpec, TypeVar
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
 
-from sagacity_engine.errors import SagaRefused
-from sagacity_engine.handlers import BoundSaga, Handler, bind
-from sagacity_engine.retry import UNDO_ATTEMPTS, RetryPolicy
-from sagacity_engine.saga import Compensation, CostPolicy, Kind, Saga, SagaFreedom, Step, StepFreedom
+from sagacity_engine.handlers import BoundSaga, bind
+from sagacity_engine.parts import (
+    Approval,
+    Breaker,
+    Compensation,
+    CostPolicy,
+    Kind,
+    Lock,
+    OnExpiry,
+    Probe,
+    SagaFreedom,
+    StepFreedom,
+)
+from sagacity_engine.retry import RetryPolicy
+from sagacity_engine.saga import Saga, Step, SubSaga
+from sagacity_engine.shorthand import AnyStep, AnyStrategy, member, seconds, step_name, step_names, strategies
+from sagacity_engine.step_function import DeclaredStep, StepFunction
+from sagacity_engine.strategy import OnTimeout
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Q = ParamSpec("Q")
-S = TypeVar("S")
 
-__all__ = ["SagaBuilder", "StepFunction", "bind", "define"]
+__all__ = ["DeclaredStep", "SagaBuilder", "StepFunction", "bind", "define"]
 
 
 def define(
@@ -41,94 +54,39 @@ def define(
     *,
     version: str = "1",
     deadline_s: float | None = None,
-    stages: Sequence[Sequence[str | StepFunction[..., Any]]] = (),
+    stages: Sequence[Sequence[AnyStep]] = (),
     freedom: SagaFreedom | None = None,
     policy: CostPolicy | None = None,
+    locks: Iterable[Lock | str] = (),
+    retry_budget: int | None = None,
+    rollbacks_max: int = 1,
 ) -> SagaBuilder:
-    """Begins a definition; steps are added by decorating functions, in the author's order."""
-    return SagaBuilder(
-        name,
+    """Begins a definition; steps are added by decorating functions, in the author's order.
+
+    A lock may be given as its key alone; a run that finds it held queues for it.
+    """
+    named = tuple(lock if isinstance(lock, Lock) else Lock(key=lock) for lock in locks)
+    make = partial(
+        Saga,
+        name=name,
         version=version,
-        deadline_s=deadline_s,
-        stages=stages,
+        deadline_s=seconds(deadline_s),
         freedom=freedom or SagaFreedom(),
         policy=policy or CostPolicy(),
+        locks=named,
+        retry_budget=retry_budget,
+        rollbacks_max=rollbacks_max,
     )
-
-
-class StepFunction(Generic[P, R]):
-    """A step's function. Calling it calls the function itself; `compensation` adds its undo."""
-
-    def __init__(self, step: Step, action: Callable[P, R]) -> None:
-        self.step = step
-        self.action = action
-        self.undo: Callable[..., Any] | None = None
-        self.__doc__ = action.__doc__
-        self.__wrapped__ = action  # So that doctest and inspect look at the function.
-
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Calls the function."""
-        return self.action(*args, **kwargs)
-
-    @property
-    def name(self) -> str:
-        """The step's name."""
-        return self.step.name
-
-    def compensation(
-        self,
-        *,
-        cost: float = 0.0,
-        start_to_close_timeout_s: float = 10.0,
-        retry: RetryPolicy | None = None,
-        action: Mapping[str, object] | None = None,
-    ) -> Callable[[Callable[Q, S]], Callable[Q, S]]:
-        """Declares how the step is undone; the decorated function is returned as it was.
-
-        Compensations must be idempotent, and succeed when there is nothing to undo. Raises `SagaRefused`
-        when the step has one already.
-        """
-        declared = Compensation(
-            action=action,
-            cost=cost,
-            start_to_close_timeout_s=start_to_close_timeout_s,
-            retry=retry or RetryPolicy(maximum_attempts=UNDO_ATTEMPTS),
-        )
-
-        def keep(undo: Callable[Q, S]) -> Callable[Q, S]:
-            self.compensate(declared, undo)
-            return undo
-
-        return keep
-
-    def compensate(self, declared: Compensation, undo: Callable[..., Any]) -> None:
-        """Declares and binds the undo in one call; raises `SagaRefused` when the step has one already."""
-        if self.undo is not None:
-            raise SagaRefused(f"step {self.name!r} has two compensations; keep one")
-        self.step = replace(self.step, compensation=declared)
-        self.undo = undo
+    return SagaBuilder(make, stages)
 
 
 class SagaBuilder:
     """A definition in the making. `build` gives the `Saga`, `bind` the saga with its functions."""
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        version: str,
-        deadline_s: float | None,
-        stages: Sequence[Sequence[str | StepFunction[..., Any]]],
-        freedom: SagaFreedom,
-        policy: CostPolicy,
-    ) -> None:
-        self._name = name
-        self._version = version
-        self._deadline_s = deadline_s
-        self._freedom = freedom
-        self._policy = policy
+    def __init__(self, make: Callable[..., Saga], stages: Sequence[Sequence[AnyStep]]) -> None:
+        self._make = make
         self._stages = stages
-        self._steps: list[StepFunction[..., Any]] = []
+        self._steps: list[DeclaredStep] = []
 
     def step(
         self,
@@ -137,74 +95,163 @@ class SagaBuilder:
         service: str = "",
         region: str = "",
         kind: Kind | str = Kind.COMPENSATABLE,
-        after: Iterable[str | StepFunction[..., Any]] = (),
+        after: Iterable[AnyStep] = (),
         action: Mapping[str, object] | None = None,
         start_to_close_timeout_s: float = 10.0,
+        schedule_to_start_timeout_s: float | None = None,
+        schedule_to_close_timeout_s: float | None = None,
+        heartbeat_timeout_s: float | None = None,
         retry: RetryPolicy | None = None,
         idempotent: bool = False,
         optional: bool = False,
         cost: float = 0.0,
+        skip_loss: float = 0.0,
+        on_timeout: OnTimeout | str | None = None,
+        on_failure: AnyStrategy | None = None,
+        breaker: Breaker | None = None,
+        alternative_to: AnyStep = "",
+        savepoint: bool = False,
         compensate: Callable[..., Any] | None = None,
         compensation: Compensation | None = None,
+        probe: Callable[..., Any] | None = None,
+        probe_policy: Probe | None = None,
         freedom: StepFreedom | None = None,
     ) -> Callable[[Callable[P, R]], StepFunction[P, R]]:
         """Declares the decorated function as the next step, named after it unless `name` is given.
 
-        The fields are the document's. `compensate` is the undo's function, with `compensation` as its
-        numbers; the decorator `.compensation(...)` of the result says the same in another place.
+        The fields are the document's. `compensate` is the undo's function and `compensation` its numbers,
+        `probe` the probe's function and `probe_policy` its numbers; the decorators `.compensation(...)` and
+        `.probe(...)` of the result say the same in another place. One strategy as `on_failure` is meant for
+        every class of failure.
         """
-
-        known_kind, named = _kind(kind), _names(after)
+        declared = partial(
+            Step,
+            service=service,
+            region=region,
+            kind=member(Kind, kind, "kind"),
+            after=step_names(after),
+            action=action,
+            start_to_close_timeout_s=float(start_to_close_timeout_s),
+            schedule_to_start_timeout_s=seconds(schedule_to_start_timeout_s),
+            schedule_to_close_timeout_s=seconds(schedule_to_close_timeout_s),
+            heartbeat_timeout_s=seconds(heartbeat_timeout_s),
+            retry=retry or RetryPolicy(),
+            idempotent=idempotent,
+            optional=optional,
+            cost=float(cost),
+            skip_loss=float(skip_loss),
+            on_timeout=None if on_timeout is None else member(OnTimeout, on_timeout, "on_timeout"),
+            on_failure=strategies(on_failure),
+            breaker=breaker,
+            alternative_to=step_name(alternative_to),
+            savepoint=savepoint,
+            compensation=compensation,
+            probe=probe_policy,
+            freedom=freedom or StepFreedom(),
+        )
 
         def keep(function: Callable[P, R]) -> StepFunction[P, R]:
-            step = Step(
-                name=name or getattr(function, "__name__", ""),
-                service=service,
-                region=region,
-                kind=known_kind,
-                after=named,
-                action=action,
-                start_to_close_timeout_s=float(start_to_close_timeout_s),
-                retry=retry or RetryPolicy(),
-                idempotent=idempotent,
-                optional=optional,
-                cost=float(cost),
-                compensation=compensation,
-                freedom=freedom or StepFreedom(),
-            )
+            step = declared(name=name or getattr(function, "__name__", ""))
             authored = StepFunction(step, function)
             if compensate is not None:
                 authored.compensate(compensation or Compensation(), compensate)
+            if probe is not None:
+                authored.ask(probe_policy or Probe(), probe)
             self._steps.append(authored)
             return authored
 
         return keep
 
+    def approval(
+        self,
+        name: str,
+        *,
+        signal: str = "",
+        expires_after_s: float | None = None,
+        on_expiry: OnExpiry | str = OnExpiry.REJECT,
+        kind: Kind | str = Kind.READ_ONLY,
+        after: Iterable[AnyStep] = (),
+        optional: bool = False,
+        skip_loss: float = 0.0,
+        on_failure: AnyStrategy | None = None,
+        alternative_to: AnyStep = "",
+        savepoint: bool = False,
+    ) -> DeclaredStep:
+        """Declares a step that waits until somebody signals `signal`, its own name when left out."""
+        step = Step(
+            name=name,
+            kind=member(Kind, kind, "kind"),
+            after=step_names(after),
+            optional=optional,
+            skip_loss=float(skip_loss),
+            on_failure=strategies(on_failure),
+            alternative_to=step_name(alternative_to),
+            savepoint=savepoint,
+            approval=Approval(
+                signal=signal,
+                expires_after_s=seconds(expires_after_s),
+                on_expiry=member(OnExpiry, on_expiry, "on_expiry"),
+            ),
+        )
+        return self._declared(DeclaredStep(step))
+
+    def sub_saga(
+        self,
+        inner: SagaBuilder | BoundSaga,
+        *,
+        name: str = "",
+        input: Mapping[str, object] | None = None,  # noqa: A002  the document's word
+        kind: Kind | str = Kind.COMPENSATABLE,
+        after: Iterable[AnyStep] = (),
+        service: str = "",
+        region: str = "",
+        idempotent: bool = False,
+        optional: bool = False,
+        cost: float = 0.0,
+        skip_loss: float = 0.0,
+        compensation: Compensation | None = None,
+        on_failure: AnyStrategy | None = None,
+        alternative_to: AnyStep = "",
+        savepoint: bool = False,
+    ) -> DeclaredStep:
+        """Declares a step that is the saga `inner` with its functions, named after it unless `name` is given.
+
+        `input` is what `inner` is given, and may hold references. Raises `SagaRefused` when `inner` does.
+        """
+        bound = inner if isinstance(inner, BoundSaga) else inner.bind()
+        step = Step(
+            name=name or bound.saga.name,
+            service=service,
+            region=region,
+            kind=member(Kind, kind, "kind"),
+            after=step_names(after),
+            idempotent=idempotent,
+            optional=optional,
+            cost=float(cost),
+            skip_loss=float(skip_loss),
+            compensation=compensation,
+            on_failure=strategies(on_failure),
+            alternative_to=step_name(alternative_to),
+            savepoint=savepoint,
+            sub_saga=SubSaga(saga=bound.saga, input=input or {}),
+        )
+        return self._declared(DeclaredStep(step, bound))
+
     def build(self) -> Saga:
         """The checked definition; raises `SagaRefused`."""
-        return Saga(
-            name=self._name,
-            version=self._version,
-            deadline_s=None if self._deadline_s is None else float(self._deadline_s),
-            steps=tuple(authored.step for authored in self._steps),
-            stages=tuple(_names(stage) for stage in self._stages),
-            freedom=self._freedom,
-            policy=self._policy,
+        return self._make(
+            steps=tuple(declared.step for declared in self._steps),
+            stages=tuple(step_names(stage) for stage in self._stages),
         )
 
     def bind(self) -> BoundSaga:
         """The definition with its functions; raises `SagaRefused`, also for a compensation without one."""
         return bind(
-            self.build(), {authored.name: Handler(authored.action, authored.undo) for authored in self._steps}
+            self.build(),
+            {each.name: each.handler for each in self._steps if isinstance(each, StepFunction)},
+            {each.name: each.inner for each in self._steps if each.inner is not None},
         )
 
-
-def _names(steps: Iterable[str | StepFunction[..., Any]]) -> tuple[str, ...]:
-    return tuple(step if isinstance(step, str) else step.name for step in steps)
-
-
-def _kind(kind: Kind | str) -> Kind:
-    for member in Kind:
-        if member.value == kind:
-            return member
-    raise SagaRefused(f"kind is {kind!r}; it must be one of {', '.join(member.value for member in Kind)}")
+    def _declared(self, step: DeclaredStep) -> DeclaredStep:
+        self._steps.append(step)
+        return step

@@ -1,4 +1,4 @@
-"""What the engine owes a run at a given time: attempts to start, a deadline to note, or its end.
+"""What the engine owes a run at a given time: attempts, hedges, decisions, a return to a savepoint, its end.
 
 A command is an obligation read off the state, never a change of it: carrying it out makes an event, and the
 event changes the state. Nothing here waits or draws.
@@ -9,20 +9,39 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sagacity_engine.events import Direction, Status
+from sagacity_engine.endings import EndRun, ending, rollback_ending
+from sagacity_engine.events import Direction
+from sagacity_engine.parts import OnExpiry
 from sagacity_engine.phases import StepPhase
-from sagacity_engine.run_state import RunState
-from sagacity_engine.saga import Kind
-from sagacity_engine.undo_order import EFFECT, FORWARD_OPEN, UNDO_ENDED, UNDO_OPEN, due_undos, stray_undos
+from sagacity_engine.run_state import RunState, StepState
+from sagacity_engine.settling import settled
+from sagacity_engine.undo_order import FORWARD_OPEN, UNDO_OPEN, due_undos, stray_undos
 
 
 @dataclass(frozen=True, slots=True)
 class StartAttempt:
-    """Call the participant, once the intent is durable."""
+    """Call the participant, once the intent is durable; an approval begins to be waited for."""
 
     step: str
     direction: Direction
     attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hedge:
+    """Make a second call of the attempt in flight."""
+
+    step: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decide:
+    """End the wait for an approval: it was given or refused, or its time is over."""
+
+    step: str
+    approved: bool
+    expired: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,98 +50,112 @@ class NoteDeadline:
 
 
 @dataclass(frozen=True, slots=True)
-class EndRun:
-    """Nothing is left to do."""
+class RollBack:
+    """Everything after the savepoint is undone: begin it anew."""
 
-    status: Status
-    reason: str = ""
-    step: str = ""
+    savepoint: str
 
 
-Command = StartAttempt | NoteDeadline | EndRun
+Command = StartAttempt | Hedge | Decide | NoteDeadline | RollBack | EndRun
 
 
 def commands(state: RunState, now: float) -> tuple[Command, ...]:
     """What the engine owes the run at time `now`; empty when it can only wait."""
-    if state.ended is not None:
+    if state.ended is not None or (state.paused_at is not None and state.abandoned is None):
         return ()
-    if not state.deadline_noted and state.deadline_at is not None and now >= state.deadline_at:
+    if state.abandoned is not None:
+        return () if _calling(state) else (ending(state),)
+    deadline_at = state.deadline_at
+    if deadline_at is not None and not state.deadline_noted and now >= deadline_at:
         return (NoteDeadline(),)
-    if starts := (*_due(state, now), *(_undoing(state) if state.aborting else _forward(state))):
-        return starts
-    return () if _waiting(state) else (_end(state),)
+    never_began = state.aborting and not state.starts
+    if not never_began and (not state.locked or (not state.starts and now < state.launch_at)):
+        return ()
+    todo = (*_due(state, now), *(_backward(state) if turning_back(state) else _forward(state)))
+    if todo:
+        return todo
+    if any(step.phase in FORWARD_OPEN or step.phase in UNDO_OPEN for step in state.steps.values()):
+        return ()
+    if state.rollback is not None and not state.aborting:
+        stuck = rollback_ending(state)
+        return (RollBack(state.rollback.savepoint) if stuck is None else stuck,)
+    return (ending(state),)
+
+
+def turning_back(state: RunState) -> bool:
+    """Whether undos are owed and nothing starts forward."""
+    return state.aborting or state.rollback is not None
 
 
 def next_wake(state: RunState) -> float | None:
     """The earliest time at which `commands` may answer differently though nothing happened."""
-    if state.ended is not None:
+    if state.ended is not None or state.paused_at is not None or state.abandoned is not None:
         return None
     moments = [step.due_at for step in state.steps.values() if step.due_at is not None]
-    if not state.deadline_noted and state.deadline_at is not None:
-        moments.append(state.deadline_at)
+    deadline_at = state.deadline_at
+    if deadline_at is not None and not state.deadline_noted:
+        moments.append(deadline_at)
+    if not state.starts and not state.aborting and state.locked:
+        moments.append(state.launch_at)
     return min(moments, default=None)
 
 
-def _due(state: RunState, now: float) -> Iterator[StartAttempt]:
-    """Backing-off attempts whose wait is over."""
+def _calling(state: RunState) -> bool:
+    return any(
+        step.phase in (StepPhase.RUNNING, StepPhase.PROBING, StepPhase.UNDOING)
+        for step in state.steps.values()
+    )
+
+
+def _due(state: RunState, now: float) -> Iterator[Command]:
+    """What waits for its time, and its time has come."""
     for name, step in state.steps.items():
-        if step.due_at is None or step.due_at > now:
-            continue
-        if step.phase is StepPhase.BACKING_OFF:
-            yield StartAttempt(name, Direction.FORWARD, step.attempts + 1)
-        else:
-            yield StartAttempt(name, Direction.UNDO, step.undo_attempts + 1)
+        if step.phase is StepPhase.AWAITING:
+            yield from _decision(state, name, step, now)
+        elif step.due_at is not None and step.due_at <= now:
+            yield _due_command(name, step)
 
 
-def _undoing(state: RunState) -> Iterator[StartAttempt]:
+def _due_command(name: str, step: StepState) -> Command:
+    match step.phase:
+        case StepPhase.BACKING_OFF:
+            return StartAttempt(name, Direction.FORWARD, step.attempts + 1)
+        case StepPhase.DOUBTFUL:
+            return StartAttempt(name, Direction.PROBE, step.probes + 1)
+        case StepPhase.RUNNING:
+            return Hedge(name, step.attempts)
+        case _:
+            return StartAttempt(name, Direction.UNDO, step.undo_attempts + 1)
+
+
+def _decision(state: RunState, name: str, step: StepState, now: float) -> Iterator[Command]:
+    approval = state.saga.by_name[name].approval
+    assert approval is not None, "only an approval is awaited"
+    signal = state.signals.get(approval.signal)
+    if signal is not None:
+        yield Decide(name, approved=signal.approve, expired=False)
+    elif step.due_at is not None and step.due_at <= now:
+        yield Decide(name, approved=approval.on_expiry is OnExpiry.APPROVE, expired=True)
+
+
+def _backward(state: RunState) -> Iterator[Command]:
     return (_undo(state, name) for name in due_undos(state))
 
 
-def _forward(state: RunState) -> Iterator[StartAttempt]:
-    yield from _ready(state)
+def _forward(state: RunState) -> Iterator[Command]:
+    steps, after, saga = state.steps, state.plan.by_name, state.saga
+    if saga.pivot is not None and steps[saga.pivot.name].phase is StepPhase.UNCERTAIN:
+        return  # Which way the run goes is for a person to say.
+    for name, step in steps.items():
+        if step.phase is not StepPhase.PENDING:
+            continue
+        if any(not settled(state, before) for before in after[name].after):
+            continue
+        replaced = saga.by_name[name].alternative_to
+        if not replaced or steps[replaced].replaced:
+            yield StartAttempt(name, Direction.FORWARD, step.attempts + 1)
     yield from (_undo(state, name) for name in stray_undos(state))
 
 
 def _undo(state: RunState, name: str) -> StartAttempt:
     return StartAttempt(name, Direction.UNDO, state.steps[name].undo_attempts + 1)
-
-
-def _ready(state: RunState) -> Iterator[StartAttempt]:
-    """Pending steps of a forward-going run whose predecessors are settled."""
-    for name, step in state.steps.items():
-        if step.phase is StepPhase.PENDING and all(
-            _settled(state, before) for before in state.plan.by_name[name].after
-        ):
-            yield StartAttempt(name, Direction.FORWARD, 1)
-
-
-def _settled(state: RunState, name: str) -> bool:
-    phase, step = state.steps[name].phase, state.saga.by_name[name]
-    if phase is StepPhase.SUCCEEDED or not step.optional:
-        return phase is StepPhase.SUCCEEDED
-    # A run goes on without an optional step once its uncertain effect, if it can be undone, has been dealt
-    # with, well or badly.
-    given_up = phase is StepPhase.UNCERTAIN and step.compensation is None
-    return given_up or phase in (StepPhase.SKIPPED, StepPhase.FAILED, *UNDO_ENDED)
-
-
-def _waiting(state: RunState) -> bool:
-    return any(step.phase in FORWARD_OPEN or step.phase in UNDO_OPEN for step in state.steps.values())
-
-
-def _end(state: RunState) -> EndRun:
-    for name, reason in state.attention:
-        return EndRun(Status.NEEDS_ATTENTION, reason, name)
-    for name, step in state.steps.items():
-        if step.phase is StepPhase.COMPENSATION_FAILED:
-            return EndRun(Status.NEEDS_ATTENTION, f"its compensation failed for good: {step.error}", name)
-        kind = state.saga.by_name[name].kind
-        if state.aborting and step.phase in EFFECT and kind is not Kind.READ_ONLY:
-            return EndRun(Status.NEEDS_ATTENTION, "its effect stands and has no compensation", name)
-    if state.abort is not None and state.aborting:
-        return EndRun(Status.COMPENSATED, state.abort.cause, state.abort.step)
-    # The pivot succeeded although the run had turned back: what gave up before that is not done.
-    for name, step in state.steps.items():
-        if step.phase in (StepPhase.FAILED, StepPhase.UNCERTAIN) and not _settled(state, name):
-            return EndRun(Status.NEEDS_ATTENTION, f"given up before the pivot succeeded: {step.error}", name)
-    return EndRun(Status.COMPLETED)

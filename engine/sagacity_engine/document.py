@@ -6,21 +6,20 @@ Plans travel the same way, so that an advisor elsewhere can send one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sagacity_engine.errors import PlanRefused, SagaRefused
 from sagacity_engine.plan import Plan
 from sagacity_engine.saga import Saga
 from sagacity_engine.saga_rules import STEPS_MAX
+from sagacity_engine.step_rules import SUB_SAGA_DEPTH_MAX
 from sagacity_engine.wire import from_plain, schema_of, to_plain
 
 
 def read_saga(document: object) -> Saga:
     """The checked definition; raises `SagaRefused` naming the place, the value and the way out."""
-    steps = document.get("steps") if isinstance(document, Mapping) else None
-    if isinstance(steps, list | tuple) and len(steps) > STEPS_MAX:  # Before each of them is looked at.
-        raise SagaRefused(f"the document has {len(steps)} steps; the most is {STEPS_MAX}")
+    _require_bounded(document)
     return from_plain(Saga, document)
 
 
@@ -47,3 +46,27 @@ def plan_document(plan: Plan) -> Mapping[str, Any]:
 def saga_schema() -> dict[str, Any]:
     """The published JSON Schema of the saga document."""
     return schema_of(Saga, "Sagacity saga document")
+
+
+def _require_bounded(document: object) -> None:
+    """Refuses too many steps and too deep a nesting of sagas before any step is looked at closely."""
+    level, depth, count = [document], 0, 0
+    while level:
+        if depth == SUB_SAGA_DEPTH_MAX:
+            raise SagaRefused(f"the document nests sagas more than {depth} deep; make it flatter")
+        count += sum(len(_steps(saga)) for saga in level)
+        if count > STEPS_MAX:
+            also = " with its sub-sagas" if depth else ""
+            raise SagaRefused(f"the document has {count} steps{also}; the most is {STEPS_MAX}")
+        inner = (_inner(step) for saga in level for step in _steps(saga))
+        level, depth = [saga for saga in inner if saga is not None], depth + 1
+
+
+def _steps(document: object) -> Sequence[object]:
+    steps = document.get("steps") if isinstance(document, Mapping) else None
+    return steps if isinstance(steps, list | tuple) else ()
+
+
+def _inner(step: object) -> object:
+    sub_saga = step.get("sub_saga") if isinstance(step, Mapping) else None
+    return sub_saga.get("saga") if isinstance(sub_saga, Mapping) else None

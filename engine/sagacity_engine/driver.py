@@ -1,9 +1,10 @@
 """One run in an asyncio loop: feeds the machine, journals what it decides, then makes the calls.
 
-The order is the guarantee. A call is made only after the batch that holds its `AttemptStarted` is durable,
-and the state in memory moves only with the journal. When the journal cannot take a batch the run is parked:
-the same batch is offered again until it is taken, nothing is called meanwhile, and outcomes that arrive
-wait.
+The order is the guarantee. A call is made only after the batch that holds its intent is durable. There is no
+task per run: a run that waits costs a few objects, and what happens to it (an outcome, a commit, a timer, a
+wish from outside) calls it. While a batch is on its way to the disk, whatever happens is gathered for the
+next one. When the journal cannot take a batch the run is parked: the same batch is offered again until it is
+taken, nothing is called meanwhile, and outcomes that arrive wait.
 
 A run's time never goes backwards: one that was begun under a clock ahead of ours, or whose clock is set
 back under it, keeps the lead it had and goes on from there.
@@ -17,49 +18,92 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sagacity_engine import machine
-from sagacity_engine.attempts import Attempt, Surroundings
+from sagacity_engine.commands import next_wake, turning_back
 from sagacity_engine.errors import JournalRefused
-from sagacity_engine.events import AttemptStarted, AttemptUnknown, Direction, Event, UnknownReason
-from sagacity_engine.handlers import BoundSaga, Call, idempotency_key
-from sagacity_engine.journal import Entry, Journal, JournalConflict
-from sagacity_engine.machine import RunState
-from sagacity_engine.virtual import attempt_timeout_s
+from sagacity_engine.events import Event
+from sagacity_engine.handlers import BoundSaga
+from sagacity_engine.journal import Batch, Journal, JournalConflict, JournalFenced
+from sagacity_engine.launching import Launcher, Launching
+from sagacity_engine.operations import refusal
+from sagacity_engine.run_state import RunState
+
+Told = list[tuple[RunState, Event]] | None
+"""What listeners are to be told, each event with the state after it; None when nobody listens."""
 
 _LOG = logging.getLogger("sagacity_engine")
 
 PARKED_S = (0.1, 5.0)
 """The first and the longest wait before a batch that the journal refused is offered again, in seconds."""
 
+IDLE_S = 1.0
+"""A run that has nothing to do for longer than this counts as waiting, not as being carried on."""
+
 
 @dataclass(frozen=True, slots=True)
 class Services:
     """What all drivers of one engine share."""
 
+    loop: asyncio.AbstractEventLoop
     journal: Journal
     clock: Callable[[], float]
-    tell: Callable[[RunState, Event], None] | None  # None when nobody listens.
-    around: Surroundings
+    tell: Callable[[Sequence[tuple[RunState, Event]]], None] | None  # None when nobody listens.
+    launching: Launching
     parked: dict[str, str]  # Why a run cannot go on for now, by run id.
 
 
 class RunDriver:
-    """Carries one run on until it ends or the engine closes."""
+    """Carries one run on until it ends or the engine closes.
+
+    `ended` is told once: None when the run has ended or the engine closed, or why it cannot go on.
+    `active` is told whenever the run turns from waiting to being carried on, or back.
+    """
+
+    __slots__ = (
+        "_active",
+        "_asked",
+        "_closing",
+        "_ended",
+        "_happened",
+        "_last_at",
+        "_launcher",
+        "_lead_s",
+        "_on_active",
+        "_seq",
+        "_services",
+        "_stopped",
+        "_timer",
+        "_writing",
+        "bound",
+        "state",
+    )
 
     def __init__(
-        self, services: Services, bound: BoundSaga, state: RunState, seq: int, last_at: float
+        self,
+        services: Services,
+        bound: BoundSaga,
+        state: RunState,
+        seq: int,
+        last_at: float,
+        *,
+        ended: Callable[[Exception | None], None],
+        active: Callable[[bool], None],
     ) -> None:
         self.state = state
+        self.bound = bound
         self._services = services
-        self._bound = bound
         self._seq = seq
         self._last_at = last_at
         self._lead_s = 0.0
-        self._inbox: list[Event] = []
-        self._told: list[asyncio.Future[None]] = []
-        self._bell: asyncio.Future[None] | None = None
-        self._in_flight = 0
+        self._ended = ended
+        self._on_active = active
+        self._active = True
+        self._happened: list[Event] = []
+        self._asked: list[tuple[Event, asyncio.Future[str]]] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._writing = False
         self._closing = False
         self._stopped = False
+        self._launcher = Launcher(services.launching, self)
 
     @property
     def run_id(self) -> str:
@@ -75,183 +119,208 @@ class RunDriver:
         self._last_at = at
         return at
 
-    async def begin(self) -> list[AttemptStarted]:
-        """Journals the start of a new run; raises `JournalRefused`. The calls are for `drive` to make."""
-        started = self.state.started
-        state, events, launches = machine.advance(self.state, [], self.now())
-        await self._services.journal.append(self._entries([started, *events]))
-        self._seq += 1
-        if self._services.tell is not None:
-            self._services.tell(self.state, started)
-        self._durable(state, events)
-        return launches
+    def begin(self, first: Sequence[Event], settle: Callable[[JournalRefused | None], None]) -> None:
+        """Submits the start of a new run; `settle` is told whether it is durable, before any call is made."""
+        told: Told = None if self._services.tell is None else []
+        if told is not None:
+            told.append((self.state.copy(), self.state.started))
+        events, launches = machine.advance(self.state, first, self.now(), told)
+        self._writing = True
 
-    async def drive(self, launches: Sequence[AttemptStarted]) -> None:
-        """Makes these calls and carries the run to its end, or to where it stands when `close` is called."""
-        self._launch(launches)
-        if not launches and not self._closing:
-            await self._step()  # A run that was recovered may owe something that no event announces.
-        while self.state.ended is None:
-            if not self._inbox:
-                if self._closing and not self._in_flight:
-                    return
-                await self._rung()
-            if self._inbox or not self._closing:
-                await self._step()
+        def settled(problem: JournalRefused | None) -> None:
+            if problem is None:
+                settle(None)
+                self._durable(1 + len(events), told, launches, ())
+            else:
+                self._stopped = True
+                settle(problem)
 
-    def recover(self) -> None:
-        """Declares the calls that a former process left behind uncertain."""
-        for attempt in machine.in_flight(self.state):
-            self._inbox.append(
-                AttemptUnknown(
-                    at=self.now(),
-                    step=attempt.step,
-                    direction=attempt.direction,
-                    attempt=attempt.attempt,
-                    reason=UnknownReason.CRASHED,
-                    message="the engine stopped while the attempt was in flight",
-                    jitter=self._services.around.draw(),
-                )
-            )
+        self._services.journal.submit(Batch(self.run_id, 1, (self.state.started, *events)), settled)
+
+    def resume(self) -> None:
+        """Carries on a run that the journal has; what a former process left in flight is uncertain."""
+        self._happened.extend(self._launcher.recovered())
+        self._step()
 
     def put(self, event: Event) -> None:
         """Hands in something that happened."""
-        self._inbox.append(event)
-        self._ring()
+        self._happened.append(event)
+        if not self._writing:
+            self._step()
 
-    async def put_and_wait(self, make: Callable[[float], Event]) -> bool:
-        """Hands in an event and waits until it is durable; False when the run ended or stopped before it."""
-        if self.state.ended is not None or self._stopped:
-            return False
-        durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._told.append(durable)
-        event = make(self.now())
-        self.put(event)
-        await asyncio.wait([durable])
-        return not durable.cancelled()
+    def ask(self, make: Callable[[float], Event]) -> asyncio.Future[str]:
+        """Hands in what somebody wants: done with "" when it is durable, with words when it is refused.
+
+        The future is cancelled when the run stops before either.
+        """
+        answer: asyncio.Future[str] = self._services.loop.create_future()
+        if self._stopped:
+            answer.cancel()
+        else:
+            self._asked.append((make(self.now()), answer))
+            if not self._writing:
+                self._step()
+        return answer
 
     def close(self) -> None:
         """Starts no more attempts; what is still to be journaled is."""
         self._closing = True
-        self._ring()
+        self._launcher.stop_waiting()
+        if not self._writing and not self._stopped:
+            self._rest()
 
-    def stop_waiting(self) -> None:
-        """Lets everybody go who waits for an event that will not be journaled any more."""
-        self._stopped = True
-        for durable in self._told:
-            durable.cancel()
-        self._told.clear()
+    def abandon(self) -> None:
+        """Stops at once; the next opening carries the run on from what is durable."""
+        self._stop(None)
 
-    async def _step(self) -> None:
-        happened, self._inbox = self._inbox, []
-        told, self._told = self._told, []
-        state, events, launches = machine.advance(self.state, happened, self._moment(happened))
-        if self._closing and launches:
-            # An attempt that will not be called must not be journaled: only what happened is.
-            state, events, launches = self.state, happened, []
-            for event in events:
-                state = machine.apply(state, event)
-        try:
-            await self._keep(events)
-        except BaseException:
-            self._told = told
-            raise
-        self._durable(state, events)
-        for durable in told:
-            if not durable.done():
-                durable.set_result(None)
-        self._launch(launches)
-
-    def _moment(self, happened: Sequence[Event]) -> float:
-        return max([self.now(), *(event.at for event in happened)])
-
-    async def _keep(self, events: Sequence[Event]) -> None:
-        """Returns when the events are durable, however long that takes."""
-        if not events:
+    def _step(self) -> None:
+        """Folds in what happened, and submits what follows from it."""
+        if self._stopped or self._writing:
             return
-        wait_s, longest_s = PARKED_S
-        entries = self._entries(events)
-        while True:
-            try:
-                await self._services.journal.append(entries)
-            except JournalConflict:
-                raise
-            except JournalRefused as refusal:
-                if not self._services.parked:
-                    _LOG.error("run %s waits for its journal: %s", self.run_id, refusal)
-                self._services.parked[self.run_id] = str(refusal)
-                await asyncio.sleep(wait_s)
-                wait_s = min(longest_s, 2 * wait_s)
-            else:
-                self._services.parked.pop(self.run_id, None)
-                return
-
-    def _entries(self, events: Sequence[Event]) -> list[Entry]:
-        return [Entry(self.run_id, self._seq + place, event) for place, event in enumerate(events, start=1)]
-
-    def _durable(self, state: RunState, events: Sequence[Event]) -> None:
-        """Moves on to `state`, telling the listeners the state after each event."""
-        self._seq += len(events)
-        if self._services.tell is not None:
-            between = self.state
-            for event in events:
-                between = machine.apply(between, event)
-                self._services.tell(between, event)
-        self.state = state
-
-    def _launch(self, launches: Sequence[AttemptStarted]) -> None:
-        for started in launches:
-            if self._closing:
-                return  # Durable but never called: found in flight by whoever opens the journal next.
-            handler = self._bound.handlers[started.step]
-            action = handler.action if started.direction is Direction.FORWARD else handler.compensation
-            assert action is not None, "a bound saga has a function for every compensation"
-            self._in_flight += 1
-            call = self._call(started)
-            Attempt(
-                around=self._services.around,
-                started=started,
-                action=action,
-                call=call,
-                now=self.now,
-                settle=self._settled,
-            ).launch()
-
-    def _settled(self, outcome: Event) -> None:
-        self._in_flight -= 1
-        self.put(outcome)
-
-    def _call(self, started: AttemptStarted) -> Call:
-        run = self.state.started
-        undo = started.direction is Direction.UNDO
-        return Call(
-            run_id=run.run_id,
-            saga=self.state.saga.name,
-            step=started.step,
-            direction=started.direction,
-            attempt=started.attempt,
-            idempotency_key=idempotency_key(run.run_id, started.step, started.direction),
-            input=run.input,
-            outputs=self.state.outputs,
-            context=run.context,
-            timeout_s=attempt_timeout_s(self.state, started),
-            deadline_at=self.state.deadline_at,
-            effect_known=not undo or started.step in self.state.outputs,
-        )
-
-    async def _rung(self) -> None:
-        """Returns when something happened, or the machine has something to do by itself."""
-        loop = asyncio.get_running_loop()
-        self._bell = loop.create_future()
-        wake = None if self._closing else machine.next_wake(self.state)
-        timer = None if wake is None else loop.call_later(max(0.0, wake - self.now()), self._ring)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        happened, self._happened = self._happened, []
+        asked, self._asked = self._asked, []
+        told: Told = None if self._services.tell is None else []
         try:
-            await self._bell
-        finally:
-            self._bell = None
-            if timer is not None:
-                timer.cancel()
+            events, launches = self._advance(happened, told)
+            accepted = [each for each in asked if self._accepts(*each, events, launches, told)]
+        except Exception as problem:  # noqa: BLE001  a run that cannot go on must not take the loop with it
+            self._stop(problem)
+            return
+        if not events:
+            self._rest()
+            return
+        self._writing = True
+        self._be_active(True)
+        self._offer(events, told, launches, accepted, PARKED_S[0])
 
-    def _ring(self) -> None:
-        if self._bell is not None and not self._bell.done():
-            self._bell.set_result(None)
+    def _advance(self, happened: list[Event], told: Told) -> tuple[list[Event], list[machine.Launch]]:
+        now = self.now()
+        for event in happened:
+            now = max(now, event.at)
+        if not self._closing:
+            return machine.advance(self.state, happened, now, told)
+        # An attempt that will not be called must not be journaled: then only what happened is.
+        tried, seen = self.state.copy(), None if told is None else list(told)
+        events, launches = machine.advance(tried, happened, now, seen)
+        if launches:
+            tried, seen, events, launches = self.state, told, happened, []
+            for event in happened:
+                machine.fold(tried, event)
+                machine.note(seen, tried, event)
+        self.state = tried
+        if told is not None and seen is not None:
+            told[:] = seen
+        return events, launches
+
+    def _accepts(
+        self,
+        event: Event,
+        answer: asyncio.Future[str],
+        events: list[Event],
+        launches: list[machine.Launch],
+        told: Told,
+    ) -> bool:
+        """Whether what is asked for can be done now; what follows from it is added to the lists."""
+        if why := refusal(self.state, event):
+            if not answer.done():
+                answer.set_result(why)
+            return False
+        more, calls = self._advance([event], told)
+        events += more
+        launches += calls
+        return True
+
+    def _offer(
+        self,
+        events: list[Event],
+        told: Told,
+        launches: list[machine.Launch],
+        accepted: Sequence[tuple[Event, asyncio.Future[str]]],
+        wait_s: float,
+    ) -> None:
+        def settled(problem: JournalRefused | None) -> None:
+            if problem is None:
+                if self._services.parked:
+                    self._services.parked.pop(self.run_id, None)
+                self._durable(len(events), told, launches, accepted)
+            elif isinstance(problem, JournalConflict | JournalFenced) or self._stopped:
+                self._asked += accepted
+                self._stop(problem)
+            else:
+                self._park(problem)
+                again = (events, told, launches, accepted, min(PARKED_S[1], 2 * wait_s))
+                self._services.loop.call_later(wait_s, self._offer, *again)
+
+        if self._stopped:
+            return
+        try:
+            self._services.journal.submit(Batch(self.run_id, self._seq + 1, tuple(events)), settled)
+        except (TypeError, ValueError) as problem:
+            self._asked += accepted
+            self._stop(problem)
+
+    def _park(self, problem: JournalRefused) -> None:
+        if not self._services.parked:
+            _LOG.error("run %s waits for its journal: %s", self.run_id, problem)
+        self._services.parked[self.run_id] = str(problem)
+
+    def _durable(
+        self,
+        count: int,
+        told: Told,
+        launches: Sequence[machine.Launch],
+        accepted: Sequence[tuple[Event, asyncio.Future[str]]],
+    ) -> None:
+        """The batch is on the disk: tells whom it concerns, makes the calls, and goes on."""
+        self._seq += count
+        if self._services.tell is not None and told:
+            self._services.tell(told)
+        for _, answer in accepted:
+            if not answer.done():
+                answer.set_result("")
+        if self._stopped:
+            return
+        if not self._closing:  # Else durable but never called: found in flight by whoever opens next.
+            for launch in launches:  # What one of them leads to at once waits until all are made.
+                self._launcher.launch(launch)
+        if turning_back(self.state):
+            self._launcher.turn_back()
+        self._writing = False
+        if self._happened or self._asked:
+            self._step()
+        else:
+            self._rest()
+
+    def _rest(self) -> None:
+        """Nothing is to be done now: the run has ended, stops with the engine, or waits."""
+        if self.state.ended is not None or (self._closing and not self._launcher.in_flight):
+            self._stop(None)
+            return
+        if self._closing:
+            return
+        wake = next_wake(self.state)
+        wait_s = None if wake is None else max(0.0, wake - self.now())
+        if wait_s is not None:
+            self._timer = self._services.loop.call_later(wait_s, self._step)
+        self._be_active(bool(self._launcher.in_flight) or (wait_s is not None and wait_s < IDLE_S))
+
+    def _be_active(self, active: bool) -> None:
+        if active is not self._active:
+            self._active = active
+            self._on_active(active)
+
+    def _stop(self, problem: Exception | None) -> None:
+        """The run goes no further here; nobody waits for ever."""
+        if self._stopped:
+            return
+        self._stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._launcher.abandon()
+        for _, answer in self._asked:
+            answer.cancel()
+        self._asked.clear()
+        self._ended(problem)

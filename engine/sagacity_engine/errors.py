@@ -46,16 +46,31 @@ class StepError(EngineError):
     """A participant's definite refusal: the effect did *not* happen.
 
     Raise it from an action or a compensation. `error_type` is matched against
-    `non_retryable_error_types`; `failure_class` selects the plan's strategy.
+    `non_retryable_error_types`; `failure_class` selects the plan's strategy. With `retry_after_s` the next
+    attempt comes no sooner than that.
     """
 
+    terminal = False
+
     def __init__(
-        self, error_type: str, message: str = "", failure_class: FailureClass = FailureClass.UNKNOWN
+        self,
+        error_type: str,
+        message: str = "",
+        failure_class: FailureClass = FailureClass.UNKNOWN,
+        *,
+        retry_after_s: float | None = None,
     ) -> None:
         super().__init__(message or error_type)
         self.error_type = error_type
         self.message = message
         self.failure_class = failure_class
+        self.retry_after_s = retry_after_s
+
+
+class TerminalError(StepError):
+    """A definite refusal after which nothing is tried again, whatever the retry numbers say."""
+
+    terminal = True
 
 
 class OutcomeUnknown(EngineError):

@@ -14,17 +14,20 @@ import time
 from collections.abc import Callable, Sequence
 
 from sagacity_engine.events import Event
-from sagacity_engine.machine import RunState
+from sagacity_engine.run_state import RunState
 
 _LOG = logging.getLogger("sagacity_engine")
 
-QUEUE_MAX = 100_000
-"""The most events that may wait for slow listeners."""
+QUEUE_MAX = 50_000
+"""The most batches of events that may wait for slow listeners."""
 
 Listener = Callable[[RunState, Event], None]
 """Told of every durable event, with the state after it."""
 
-_Queue = queue.Queue[tuple[RunState, Event] | None]
+Told = Sequence[tuple[RunState, Event]]
+"""Events of one run that became durable together, each with the state after it."""
+
+_Queue = queue.Queue[Told | None]
 
 
 class Listeners:
@@ -38,26 +41,31 @@ class Listeners:
         self._queue_max = queue_max
         self._queue: _Queue = queue.Queue(queue_max)
         self._thread: threading.Thread | None = None
+        self._put = 0  # Events queued, and events told: each counted by one thread only.
+        self._told = 0
 
     def open(self) -> None:
         """Starts the thread, if there is anybody to tell."""
         if self._listeners:
             # A queue of its own: a listener that still hangs since the last time keeps what it was told then.
             self._queue = queue.Queue(self._queue_max)
+            self._put = self._told = 0
             self._thread = threading.Thread(
                 target=self._tell_all, args=(self._queue,), name="sagacity-listeners", daemon=True
             )
             self._thread.start()
 
-    def tell(self, state: RunState, event: Event) -> None:
-        """Queues one event; never waits and never raises."""
+    def tell(self, told: Told) -> None:
+        """Queues the events of one batch, each with the state after it; never waits and never raises."""
         if self._thread is None:
             return
         try:
-            self._queue.put_nowait((state, event))
+            self._queue.put_nowait(told)
+            self._put += len(told)
         except queue.Full:
-            self.dropped += 1
-            if self.dropped == 1:
+            first = not self.dropped
+            self.dropped += len(told)
+            if first:
                 _LOG.warning("listeners are too slow: events are dropped for them; the journal keeps all")
 
     def drain(self, within_s: float) -> bool:
@@ -78,17 +86,22 @@ class Listeners:
             self._queue.put(None)
             self._thread.join()
         elif self._thread is not None:
-            self.dropped += self._queue.unfinished_tasks
+            self.dropped += self._put - self._told
         self._thread = None
 
     def _tell_all(self, told: _Queue) -> None:
-        while (item := told.get()) is not None:
-            for position, listener in enumerate(self._listeners):
-                try:
-                    listener(*item)
-                except BaseException as problem:  # noqa: BLE001  listeners are foreign code; not even an exit stops us
-                    self._count(position, problem)
+        while (batch := told.get()) is not None:
+            for state, event in batch:
+                self._tell_one(state, event)
+            self._told += len(batch)
             told.task_done()
+
+    def _tell_one(self, state: RunState, event: Event) -> None:
+        for position, listener in enumerate(self._listeners):
+            try:
+                listener(state, event)
+            except BaseException as problem:  # noqa: BLE001  listeners are foreign code; not even an exit stops us
+                self._count(position, problem)
 
     def _count(self, position: int, problem: BaseException) -> None:
         self.failures += 1

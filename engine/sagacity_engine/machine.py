@@ -1,22 +1,24 @@
 """The saga state machine: no clock, no sleep, no log, no I/O.
 
-`apply(state, event)` folds one event into the state and refuses what cannot happen. `commands(state, now)`
-says what the engine owes next. `advance` joins the two for a host: it takes what happened, and returns what
-must be journaled and which calls to make once the journal has it. `next_wake` is when to ask again if nothing
-happens. Everything about one step is in `phases.TRANSITIONS`. Deciding *which* turn a failure takes (retry,
-fail, skip) is `verdict`'s job and the only place where plan numbers matter.
+`fold(state, event)` moves a state on by one event and refuses what cannot happen; `apply` does the same to a
+copy. `commands(state, now)` says what the engine owes next. `advance` joins the two for a host: it takes what
+happened, and returns what must be journaled and which calls to make once the journal has it. `next_wake` is
+when to ask again if nothing happens. Everything about one step is in `phases.TRANSITIONS`. Deciding *which*
+turn a failure takes (retry, fail, skip) is `verdict`'s job and the only place where plan numbers matter;
+giving up a step is `giving_up`'s, and what people may do `operations`'.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from sagacity_engine.commands import Command, EndRun, NoteDeadline, StartAttempt, commands, next_wake
+from sagacity_engine.commands import Command, Decide, Hedge, NoteDeadline, RollBack, StartAttempt, commands
+from sagacity_engine.endings import EndRun
 from sagacity_engine.errors import IllegalEvent
 from sagacity_engine.events import (
     AttemptFailed,
+    AttemptHedged,
     AttemptStarted,
     AttemptSucceeded,
     AttemptUnknown,
@@ -24,73 +26,79 @@ from sagacity_engine.events import (
     DeadlineReached,
     Direction,
     Event,
+    LocksAcquired,
+    OperatorActed,
+    ProbeAnswered,
+    RolledBack,
     RunEnded,
     RunStarted,
+    SignalReceived,
 )
-from sagacity_engine.phases import TRANSITIONS, StepPhase, Turn
-from sagacity_engine.run_state import Abort, RunState, StepState, begin, in_flight
-from sagacity_engine.saga import Kind, Saga
-from sagacity_engine.verdict import verdict
+from sagacity_engine.giving_up import after_final_failure, begin_anew, turn_back
+from sagacity_engine.moves import moved
+from sagacity_engine.operations import breach, keep_output, operate
+from sagacity_engine.parts import Kind
+from sagacity_engine.phases import StepPhase, Turn
+from sagacity_engine.run_state import Abort, RunState, StepState, begin
+from sagacity_engine.saga import Saga
+from sagacity_engine.verdict import Verdict, probe_verdict, verdict
 
-__all__ = [
-    "Abort",
-    "Command",
-    "EndRun",
-    "NoteDeadline",
-    "RunState",
-    "StartAttempt",
-    "StepState",
-    "advance",
-    "apply",
-    "begin",
-    "commands",
-    "in_flight",
-    "next_wake",
-    "replay",
-]
+Launch = AttemptStarted | AttemptHedged
+"""A call to make once its event is durable."""
 
 
 def advance(
-    state: RunState, happened: Iterable[Event], now: float
-) -> tuple[RunState, list[Event], list[AttemptStarted]]:
-    """Folds in what happened and decides what follows.
+    state: RunState,
+    happened: Sequence[Event],
+    now: float,
+    told: list[tuple[RunState, Event]] | None = None,
+) -> tuple[list[Event], list[Launch]]:
+    """Folds in what happened and decides what follows; `state` moves on.
 
-    Returns the new state, every event to journal (what happened first), and the attempts to launch after the
-    journal has them.
+    Returns every event to journal (what happened first), and the calls to make after the journal has them.
+    `told`, if given, gains every event with a copy of the state after it.
     """
     journal: list[Event] = list(happened)
     for event in journal:
-        state = apply(state, event)
-    launches: list[AttemptStarted] = []
+        fold(state, event)
+        note(told, state, event)
+    launches: list[Launch] = []
     while todo := commands(state, now):
+        settled = True
         for command in todo:
-            event = _event(command, now)
-            state = apply(state, event)
+            event = _event(state, command, now)
+            fold(state, event)
+            note(told, state, event)
             journal.append(event)
-            if isinstance(event, AttemptStarted):
+            if not isinstance(event, AttemptStarted | AttemptHedged):
+                settled = False
+            elif state.steps[event.step].phase is StepPhase.AWAITING:
+                settled = False  # The signal may be here already.
+            else:
                 launches.append(event)
-    return state, journal, launches
+        if settled:  # Making calls never makes anything else due.
+            break
+    return journal, launches
+
+
+def note(told: list[tuple[RunState, Event]] | None, state: RunState, event: Event) -> None:
+    """Adds the event, with a copy of the state as it is now, for those who will be told."""
+    if told is not None:
+        told.append((state.copy(), event))
 
 
 def apply(state: RunState, event: Event) -> RunState:
     """The state after `event`; raises `IllegalEvent` when it cannot happen there."""
-    if state.ended is not None:
+    after = state.copy()
+    fold(after, event)
+    return after
+
+
+def fold(state: RunState, event: Event) -> None:
+    """Moves `state` on by `event`; raises `IllegalEvent` when it cannot happen there."""
+    if state.ended is not None and not isinstance(event, OperatorActed):
         raise IllegalEvent(f"run {state.started.run_id!r} has ended; {type(event).__name__} came after")
-    match event:
-        case AttemptStarted():
-            return _start(state, event)
-        case AttemptSucceeded():
-            return _succeed(state, event)
-        case AttemptFailed() | AttemptUnknown():
-            return _fail(state, event)
-        case DeadlineReached():
-            return _turn_back(replace(state, deadline_noted=True), Abort("the deadline passed"))
-        case CancelRequested():
-            return _turn_back(state, Abort(f"cancelled by {event.who}: {event.why}".rstrip(": ")))
-        case RunEnded():
-            return replace(state, ended=event)
-        case RunStarted():
-            raise IllegalEvent(f"run {state.started.run_id!r} started twice")
+    _FOLDS[type(event)](state, event)
 
 
 def replay(saga: Saga, events: Iterable[Event]) -> RunState:
@@ -101,129 +109,232 @@ def replay(saga: Saga, events: Iterable[Event]) -> RunState:
         raise IllegalEvent("a run's journal must begin with RunStarted")
     state = begin(saga, started)
     for event in iterator:
-        state = apply(state, event)
+        fold(state, event)
     return state
 
 
-def _event(command: Command, now: float) -> Event:
+def _event(state: RunState, command: Command, now: float) -> Event:
     match command:
         case StartAttempt():
             return AttemptStarted(
                 at=now, step=command.step, direction=command.direction, attempt=command.attempt
             )
+        case Hedge():
+            return AttemptHedged(at=now, step=command.step, attempt=command.attempt)
+        case Decide():
+            return _decided(state, command, now)
         case NoteDeadline():
             return DeadlineReached(at=now)
+        case RollBack():
+            return RolledBack(at=now, savepoint=command.savepoint)
         case EndRun():
             return RunEnded(at=now, status=command.status, reason=command.reason, step=command.step)
 
 
-def _moved(state: RunState, name: str, turn: Turn, **changes: Any) -> RunState:
-    """The state with one step taken through the table."""
-    step = state.steps.get(name)
-    if step is None:
-        raise IllegalEvent(f"run {state.started.run_id!r} has no step {name!r}")
-    phase = TRANSITIONS.get((step.phase, turn))
-    if phase is None:
-        raise IllegalEvent(
-            f"step {name!r} of run {state.started.run_id!r} is {step.phase.value}; {turn.value} cannot happen"
+def _decided(state: RunState, command: Decide, now: float) -> Event:
+    """The outcome of an approval, as that of any other attempt."""
+    approval = state.saga.by_name[command.step].approval
+    assert approval is not None, "only an approval is decided"
+    signal = state.signals.get(approval.signal)
+    who = "" if signal is None else signal.who
+    attempt = state.steps[command.step].attempts
+    if command.approved:
+        payload = None if signal is None else signal.payload
+        output = {"approved": True, "expired": command.expired, "who": who, "payload": payload}
+        return AttemptSucceeded(
+            at=now, step=command.step, direction=Direction.FORWARD, attempt=attempt, output=output
         )
-    step = replace(step, **{"phase": phase, "due_at": None, **changes})
-    return replace(state, steps={**state.steps, name: step})
+    return AttemptFailed(
+        at=now,
+        step=command.step,
+        direction=Direction.FORWARD,
+        attempt=attempt,
+        error_type="ApprovalExpired" if command.expired else "Rejected",
+        message="nobody answered in time" if command.expired else f"rejected by {who or 'somebody'}",
+        terminal=True,
+    )
 
 
-def _start(state: RunState, event: AttemptStarted) -> RunState:
-    step = state.steps.get(event.step, StepState())
+def _start(state: RunState, event: AttemptStarted) -> None:
+    step = _known(state, event.step)
+    declared = state.saga.by_name[event.step]
     if event.direction is Direction.UNDO:
         _require_number(event, step.undo_attempts + 1)
-        if event.step in state.steps and state.saga.by_name[event.step].compensation is None:
+        if declared.compensation is None:
             raise IllegalEvent(f"step {event.step!r} has no compensation; its undo cannot start")
-        return _moved(state, event.step, Turn.START_UNDO, undo_attempts=event.attempt)
+        moved(state, event.step, Turn.START_UNDO).undo_attempts = event.attempt
+        return
+    if event.direction is Direction.PROBE:
+        _require_number(event, step.probes + 1)
+        moved(state, event.step, Turn.ASK).probes = event.attempt
+        return
     _require_number(event, step.attempts + 1)
-    rank = step.rank if step.rank >= 0 else 1 + max(other.rank for other in state.steps.values())
-    return _moved(state, event.step, Turn.START, attempts=event.attempt, rank=rank)
+    _start_forward(state, event, Turn.START if declared.approval is None else Turn.AWAIT)
 
 
-def _succeed(state: RunState, event: AttemptSucceeded) -> RunState:
+def _start_forward(state: RunState, event: AttemptStarted, turn: Turn) -> None:
+    step = moved(state, event.step, turn)
+    if event.attempt > step.base + 1:
+        state.retries += 1
+    step.attempts = event.attempt
+    step.started_at = event.at
+    step.hedged = False
+    if step.first_at is None:
+        step.first_at = event.at
+        step.rank = state.starts
+        state.starts += 1
+    if turn is Turn.AWAIT:
+        approval = state.saga.by_name[event.step].approval
+        expires_after_s = None if approval is None else approval.expires_after_s
+        step.due_at = None if expires_after_s is None else event.at + expires_after_s
+    else:
+        hedge_delay_s = state.plan.by_name[event.step].hedge_delay_s
+        calls = state.saga.by_name[event.step].sub_saga is None  # A second inner run would be no second call.
+        if hedge_delay_s is not None and calls and not state.aborting:
+            step.due_at = event.at + hedge_delay_s
+
+
+def _hedge(state: RunState, event: AttemptHedged) -> None:
+    step = _known(state, event.step)
+    if step.phase is not StepPhase.RUNNING or step.hedged:
+        raise IllegalEvent(f"step {event.step!r} is {step.phase.value}; it cannot be hedged now")
+    _require_number(event, step.attempts)
+    step = step.copy()
+    step.hedged, step.due_at = True, None
+    state.steps[event.step] = step
+
+
+def _succeed(state: RunState, event: AttemptSucceeded) -> None:
     step = _in_flight_step(state, event)
     if event.direction is Direction.UNDO:
         _require_number(event, step.undo_attempts)
-        return _moved(state, event.step, Turn.UNDO, error="")
+        moved(state, event.step, Turn.UNDO).error = ""
+        return
     _require_number(event, step.attempts)
-    state = replace(state, outputs={**state.outputs, event.step: event.output})
-    return _moved(state, event.step, Turn.SUCCEED, output=event.output, error="")
+    _landed(state, event.step, event.output)
 
 
-def _fail(state: RunState, event: AttemptFailed | AttemptUnknown) -> RunState:
+def _landed(state: RunState, name: str, output: object) -> None:
+    step = moved(state, name, Turn.SUCCEED)
+    step.error, step.landed = "", True
+    keep_output(state, name, output)
+    if state.saga.by_name[name].kind is Kind.PIVOT:
+        state.rollback = None  # Nothing is taken back any more.
+
+
+def _fail(state: RunState, event: AttemptFailed | AttemptUnknown) -> None:
     step = _in_flight_step(state, event)
     forward = event.direction is Direction.FORWARD
     _require_number(event, step.attempts if forward else step.undo_attempts)
-    decision = verdict(
-        state.saga.by_name[event.step],
-        state.plan.by_name[event.step],
-        event,
-        effect_possible=step.effect_possible,
-        aborting=state.aborting,
-    )
-    state = _moved(
-        state,
-        event.step,
-        decision.turn,
-        error=decision.error,
-        due_at=decision.due_at,
-        effect_possible=decision.effect_possible,
-    )
-    if not forward or decision.turn not in (Turn.FAIL, Turn.LOSE):
-        return state
-    return _after_final_failure(state, event.step, decision.error, in_parallel=decision.undo_in_parallel)
+    decision = verdict(state, event.step, event)
+    _judged(state, event.step, decision)
+    if forward and decision.turn in (Turn.FAIL, Turn.LOSE):
+        after_final_failure(state, event.step, decision)
 
 
-def _after_final_failure(state: RunState, name: str, error: str, *, in_parallel: bool) -> RunState:
-    step = state.saga.by_name[name]
-    if step.optional:
-        return state
-    if step.kind is Kind.PIVOT and state.steps[name].phase is StepPhase.UNCERTAIN:
-        return _attention(state, name, f"whether the pivot took effect is unknown: {error}")
-    if state.committed:
-        return _attention(state, name, f"failed after the pivot: {error}")
-    return _turn_back(state, Abort(f"step {name!r} failed: {error}", name, in_parallel))
+def _answered(state: RunState, event: ProbeAnswered) -> None:
+    step = _known(state, event.step)
+    if step.phase is not StepPhase.PROBING:
+        raise IllegalEvent(f"step {event.step!r} is {step.phase.value}; no probe is in flight")
+    _require_number(event, step.probes)
+    decision = probe_verdict(state, event.step, event)
+    if decision.turn is Turn.SUCCEED:
+        _landed(state, event.step, event.output)
+        return
+    _judged(state, event.step, decision)
+    if decision.turn in (Turn.FAIL, Turn.LOSE):
+        after_final_failure(state, event.step, decision)
 
 
-def _attention(state: RunState, name: str, reason: str) -> RunState:
-    return replace(state, attention=(*state.attention, (name, reason)))
+def _judged(state: RunState, name: str, decision: Verdict) -> None:
+    step = moved(state, name, decision.turn)
+    step.error = decision.error
+    step.due_at = decision.due_at
+    step.effect_possible = decision.effect_possible
 
 
-def _turn_back(state: RunState, abort: Abort) -> RunState:
-    """Aborts, unless the pivot has succeeded or the run turned back before; backing-off steps give up."""
-    if state.committed or state.abort is not None:
-        return state
-    state = replace(state, abort=abort)
-    for name, step in state.steps.items():
-        if step.phase is not StepPhase.BACKING_OFF:
-            continue
-        if not step.effect_possible:
-            state = _moved(state, name, Turn.FAIL)
-        elif state.saga.by_name[name].kind is not Kind.PIVOT:  # An uncertain pivot must keep asking.
-            state = _moved(state, name, Turn.LOSE)
-    return state
+def _signalled(state: RunState, event: SignalReceived) -> None:
+    state.signals = {**state.signals, event.name: event}
+
+
+def _locked(state: RunState, event: LocksAcquired) -> None:
+    del event
+    state.locked = True
+
+
+def _deadline(state: RunState, event: DeadlineReached) -> None:
+    del event
+    state.deadline_noted = True
+    turn_back(state, Abort("the deadline passed"))
+
+
+def _cancelled(state: RunState, event: CancelRequested) -> None:
+    turn_back(state, Abort(f"cancelled by {event.who}: {event.why}".rstrip(": ")))
+
+
+def _operated(state: RunState, event: OperatorActed) -> None:
+    if problem := breach(state, event):
+        raise IllegalEvent(f"run {state.started.run_id!r}: {problem}")
+    operate(state, event)
+
+
+def _ended(state: RunState, event: RunEnded) -> None:
+    state.ended = event
+
+
+def _started_twice(state: RunState, event: RunStarted) -> None:
+    del event
+    raise IllegalEvent(f"run {state.started.run_id!r} started twice")
+
+
+def _known(state: RunState, name: str) -> StepState:
+    step = state.steps.get(name)
+    if step is None:
+        raise IllegalEvent(f"run {state.started.run_id!r} has no step {name!r}")
+    return step
+
+
+_AWAITED = {
+    Direction.FORWARD: (StepPhase.RUNNING, StepPhase.AWAITING),
+    Direction.UNDO: (StepPhase.UNDOING,),
+    Direction.PROBE: (),  # A probe is answered, it neither fails nor succeeds.
+}
 
 
 def _in_flight_step(state: RunState, event: AttemptSucceeded | AttemptFailed | AttemptUnknown) -> StepState:
     """The state of the step an outcome is about; raises `IllegalEvent` when no such attempt is in flight."""
-    step = state.steps.get(event.step)
-    awaited = StepPhase.RUNNING if event.direction is Direction.FORWARD else StepPhase.UNDOING
-    if step is None or step.phase is not awaited:
-        stands = "no step of it" if step is None else step.phase.value
+    step = _known(state, event.step)
+    if step.phase not in _AWAITED[event.direction]:
         raise IllegalEvent(
-            f"step {event.step!r} of run {state.started.run_id!r} is {stands}; "
+            f"step {event.step!r} of run {state.started.run_id!r} is {step.phase.value}; "
             f"{type(event).__name__} ({event.direction.value}) cannot happen"
         )
     return step
 
 
 def _require_number(
-    event: AttemptStarted | AttemptSucceeded | AttemptFailed | AttemptUnknown, due: int
+    event: AttemptStarted | AttemptHedged | AttemptSucceeded | AttemptFailed | AttemptUnknown | ProbeAnswered,
+    due: int,
 ) -> None:
     if event.attempt != due:
         raise IllegalEvent(
             f"{type(event).__name__} of step {event.step!r} is numbered {event.attempt}, not {due}"
         )
+
+
+_FOLDS: dict[type, Callable[[RunState, Any], None]] = {
+    RunStarted: _started_twice,
+    LocksAcquired: _locked,
+    AttemptStarted: _start,
+    AttemptHedged: _hedge,
+    AttemptSucceeded: _succeed,
+    AttemptFailed: _fail,
+    AttemptUnknown: _fail,
+    ProbeAnswered: _answered,
+    SignalReceived: _signalled,
+    DeadlineReached: _deadline,
+    CancelRequested: _cancelled,
+    OperatorActed: _operated,
+    RolledBack: begin_anew,
+    RunEnded: _ended,
+}

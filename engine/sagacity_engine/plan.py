@@ -8,49 +8,19 @@ trusts nothing about where the plan came from, and it never repairs a plan.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from sagacity_engine import precedence
-from sagacity_engine.errors import FailureClass, PlanRefused
+from sagacity_engine.errors import FailureClass, PlanRefused, SagaRefused
+from sagacity_engine.number_rules import is_number, is_whole
+from sagacity_engine.parts import Breaker
 from sagacity_engine.retry import RetryPolicy
 from sagacity_engine.saga import Saga, Step
-
-
-class Strategy(StrEnum):
-    """What a step's failure leads to."""
-
-    STANDARD_COMPENSATION = "STANDARD_COMPENSATION"  # Retries, then undos one at a time, reverse start order.
-    RETRY_WITH_COMPENSATION = "RETRY_WITH_COMPENSATION"  # Retries, then undos as reversed dependencies allow.
-    IMMEDIATE_FULL_COMPENSATION = "IMMEDIATE_FULL_COMPENSATION"  # No retries; undos as dependencies allow.
-
-    @property
-    def retries(self) -> bool:
-        """Whether the step's retry numbers apply to a failure handled this way."""
-        return self is not Strategy.IMMEDIATE_FULL_COMPENSATION
-
-    @property
-    def undoes_in_parallel(self) -> bool:
-        """Whether undos run side by side where the reversed dependencies allow."""
-        return self is not Strategy.STANDARD_COMPENSATION
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OnFailure:
-    """The strategy for each class of failure."""
-
-    transient: Strategy = Strategy.STANDARD_COMPENSATION
-    permanent: Strategy = Strategy.STANDARD_COMPENSATION
-    cascading: Strategy = Strategy.STANDARD_COMPENSATION
-    unknown: Strategy = Strategy.STANDARD_COMPENSATION
-
-    def of(self, failure_class: FailureClass) -> Strategy:
-        """The strategy for one class."""
-        strategy: Strategy = getattr(self, failure_class.value)
-        return strategy
+from sagacity_engine.step_rules import breaker_numbers, strategy_breach, timeout_breach
+from sagacity_engine.strategy import OnFailure, OnTimeout, Strategy
+from sagacity_engine.wire import ADDED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +31,10 @@ class StepPlan:
     after: tuple[str, ...]
     start_to_close_timeout_s: float
     retry: RetryPolicy
-    on_failure: OnFailure = OnFailure()
+    on_failure: OnFailure = field(default_factory=OnFailure)
+    on_timeout: OnTimeout | None = field(default=None, metadata=ADDED)
+    breaker: Breaker | None = field(default=None, metadata=ADDED)
+    hedge_delay_s: float | None = field(default=None, metadata=ADDED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +44,7 @@ class Plan:
     saga: str
     definition_hash: str
     steps: tuple[StepPlan, ...]
+    launch_delay_s: float = field(default=0.0, metadata=ADDED)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -115,10 +89,22 @@ def staged_steps(saga: Saga, stages: tuple[tuple[str, ...], ...]) -> tuple[StepP
                     after=tuple(sorted(arcs[name] | set(previous))),
                     start_to_close_timeout_s=step.start_to_close_timeout_s,
                     retry=step.retry,
+                    on_failure=author_on_failure(saga, step),
+                    on_timeout=step.on_timeout,
+                    breaker=step.breaker,
                 )
             )
         previous = stage
     return tuple(steps)
+
+
+def author_on_failure(saga: Saga, step: Step) -> OnFailure:
+    """The document's strategies; without any, a step with an alternative goes forward through it."""
+    if step.on_failure is not None:
+        return step.on_failure
+    if step.name in saga.alternatives:
+        return OnFailure.all(Strategy.FORWARD_RECOVERY)
+    return OnFailure()
 
 
 def check(plan: Plan, saga: Saga) -> tuple[str, ...]:
@@ -128,6 +114,9 @@ def check(plan: Plan, saga: Saga) -> tuple[str, ...]:
     if breaches:
         return tuple(breaches)
     breaches.extend(_order_breaches(plan, author, saga))
+    wait_s_max = saga.freedom.launch.wait_s_max
+    if not is_number(plan.launch_delay_s) or not 0 <= plan.launch_delay_s <= wait_s_max:
+        breaches.append(f"launch_delay_s is {plan.launch_delay_s!r}, outside [0, {wait_s_max:g}]")
     for step_plan in plan.steps:
         breaches.extend(_number_breaches(step_plan, saga.by_name[step_plan.name], saga))
     return tuple(breaches)
@@ -204,14 +193,54 @@ def _number_breaches(step_plan: StepPlan, step: Step, saga: Saga) -> Iterator[st
         step.retry.maximum_attempts,
         step.freedom.maximum_attempts if freedom.retries else None,
     )
+    if is_number(step_plan.retry.maximum_attempts) and not is_whole(step_plan.retry.maximum_attempts):
+        yield f"step {step.name!r}: maximum_attempts is {step_plan.retry.maximum_attempts!r}, no whole number"
     if replace(step_plan.retry, maximum_attempts=step.retry.maximum_attempts) != step.retry:
         yield f"step {step.name!r}: the plan changes retry numbers that no freedom covers"
-    if step_plan.on_failure != OnFailure() and not freedom.compensation:
-        yield f"step {step.name!r}: the plan changes strategies without the freedom 'compensation'"
+    yield from _way_breaches(step_plan, step, saga)
+
+
+def _way_breaches(step_plan: StepPlan, step: Step, saga: Saga) -> Iterator[str]:
+    """What the plan does on failures, timeouts, in sick services and with slow calls."""
+    where, freedom = f"step {step.name!r}", saga.freedom
+    if step_plan.on_failure != author_on_failure(saga, step) and not freedom.compensation:
+        yield f"{where}: the plan changes strategies without the freedom 'compensation'"
+    for strategy in dict.fromkeys(step_plan.on_failure.of(failure_class) for failure_class in FailureClass):
+        if breach := strategy_breach(saga, step, strategy):
+            yield f"{where}: {breach}"
+    if step_plan.on_timeout != step.on_timeout and not freedom.timeouts:
+        yield f"{where}: the plan changes on_timeout without the freedom 'timeouts'"
+    if breach := timeout_breach(step, step_plan.on_timeout):
+        yield f"{where}: {breach}"
+    if step_plan.breaker != step.breaker and not freedom.breakers:
+        yield f"{where}: the plan changes the breaker without the freedom 'breakers'"
+    if step_plan.breaker is not None:
+        yield from _breaker_breaches(step_plan.breaker, step, where)
+    yield from _hedge_breaches(step_plan, step, where)
+
+
+def _hedge_breaches(step_plan: StepPlan, step: Step, where: str) -> Iterator[str]:
+    if step_plan.hedge_delay_s is None:
+        return
+    if not step.idempotent or step.freedom.hedge_delay_s is None:
+        yield f"{where}: the plan hedges without the freedom 'hedge_delay_s' of an idempotent step"
+        return
+    low, high = step.freedom.hedge_delay_s
+    if not is_number(step_plan.hedge_delay_s) or not low <= step_plan.hedge_delay_s <= high:
+        yield f"{where}: hedge_delay_s is {step_plan.hedge_delay_s!r}, outside [{low:g}, {high:g}]"
+
+
+def _breaker_breaches(breaker: Breaker, step: Step, where: str) -> Iterator[str]:
+    if step.approval is not None or step.sub_saga is not None:
+        yield f"{where}: the plan gives a breaker to a step that calls no service"
+    try:
+        breaker_numbers(where, breaker)
+    except SagaRefused as refusal:
+        yield str(refusal)
 
 
 def _bound_breach(where: str, value: float, own: float, bounds: tuple[float, float] | None) -> Iterator[str]:
     low, high = bounds or (own, own)
-    if not math.isfinite(value) or not low <= value <= high:
+    if not is_number(value) or not low <= value <= high:  # NaN lies nowhere.
         allowed = f"outside [{low:g}, {high:g}]" if bounds else f"and the author's is {own:g}"
         yield f"{where} is {value!r}, {allowed}"

@@ -1,7 +1,8 @@
 """References inside declarative actions: `${input.trip_id}` and `${steps.book_flight.output.id}`.
 
 A reference to a step's output is also a data dependency, so the definition adds the arc. A text that is one
-reference and nothing else becomes the referenced value itself; inside a longer text it becomes text.
+reference and nothing else becomes the referenced value itself; inside a longer text it becomes text. A `${`
+always begins a reference: what is no reference is refused when the definition is read, not sent.
 """
 
 from __future__ import annotations
@@ -12,15 +13,18 @@ from collections.abc import Iterator, Mapping
 from sagacity_engine.errors import SagaRefused
 
 _REFERENCE = re.compile(r"\$\{([^}]*)\}")
+_USABLE = "write ${input.field} or ${steps.name.output.field}"
 
 
-def referenced_steps(value: object) -> tuple[str, ...]:
-    """Names of the steps whose outputs `value` refers to, sorted; raises `SagaRefused` on a bad reference.
+def referenced_steps(value: object, where: str = "") -> tuple[str, ...]:
+    """Names of the steps whose outputs `value` refers to, sorted.
+
+    Raises `SagaRefused` on a reference that could never be followed; `where` begins the sentence.
 
     >>> referenced_steps({"body": {"flight": "${steps.book_flight.output.id}"}})
     ('book_flight',)
     """
-    return tuple(sorted({path[1] for path in _paths(value) if path[0] == "steps"}))
+    return tuple(sorted({path[1] for path in _paths(value, where) if path[0] == "steps"}))
 
 
 def resolve(value: object, run_input: Mapping[str, object], outputs: Mapping[str, object]) -> object:
@@ -51,24 +55,38 @@ def _look_up(reference: str, run_input: Mapping[str, object], outputs: Mapping[s
     return found
 
 
-def _paths(value: object) -> Iterator[list[str]]:
+def _paths(value: object, where: str) -> Iterator[list[str]]:
     if isinstance(value, str):
         for match in _REFERENCE.finditer(value):
-            yield _parse(match.group(1))
+            yield _parse(match.group(1), where)
+        _require_closed(value, where)
     elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _paths(item)
+        for key, item in value.items():
+            if isinstance(key, str) and "${" in key:
+                raise SagaRefused(
+                    _begun(where)
+                    + f"the key {key[:60]!r} holds a reference, which only values may; name it"
+                )
+            yield from _paths(item, where)
     elif isinstance(value, list | tuple):
         for item in value:
-            yield from _paths(item)
+            yield from _paths(item, where)
 
 
-def _parse(reference: str) -> list[str]:
+def _require_closed(text: str, where: str) -> None:
+    if "${" in (rest := _REFERENCE.sub("", text)):
+        begun = rest[rest.index("${") :][:60]
+        raise SagaRefused(_begun(where) + f"{begun!r} begins a reference that no '}}' ends; {_USABLE}")
+
+
+def _parse(reference: str, where: str = "") -> list[str]:
     # Step names may hold dots, so the name is what stands between "steps." and ".output".
     if step := re.fullmatch(r"steps\.(.+?)\.output((?:\.[^.]+)*)", reference):
         return ["steps", step.group(1), "output", *step.group(2).split(".")[1:]]
     if re.fullmatch(r"input(?:\.[^.]+)+", reference):
         return reference.split(".")
-    raise SagaRefused(
-        f"${{{reference}}} is no usable reference; write ${{input.field}} or ${{steps.name.output.field}}"
-    )
+    raise SagaRefused(_begun(where) + f"${{{reference[:60]}}} is no usable reference; {_USABLE}")
+
+
+def _begun(where: str) -> str:
+    return f"{where}: " if where else ""

@@ -1,7 +1,8 @@
 """A run as the fold of its events: the values that the machine computes with.
 
-Everything here is frozen. A new state is made from an old one by `machine.apply` alone; what is read off a
-state (whether it is committed, turning back, ended) is decided here, once.
+A `RunState` belongs to whoever folds it and changes in place; its `StepState`s are never changed but
+replaced, so a `copy` costs one small dictionary and shares the rest. What is read off a state (whether it
+is committed, turning back, ended) is decided here, once.
 """
 
 from __future__ import annotations
@@ -11,24 +12,67 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sagacity_engine.errors import IllegalEvent
-from sagacity_engine.events import AttemptStarted, Direction, RunEnded, RunStarted, Status
+from sagacity_engine.events import (
+    AttemptStarted,
+    Direction,
+    OperatorActed,
+    RunEnded,
+    RunStarted,
+    SignalReceived,
+    Status,
+)
 from sagacity_engine.phases import StepPhase
 from sagacity_engine.plan import Plan
 from sagacity_engine.saga import Saga
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StepState:
-    """One step's part of a run. `due_at` is set while backing off; `rank` is its place in start order."""
+    """One step's part of a run. Times are in seconds since the epoch.
+
+    Attempts are numbered over the whole run; those up to `base` were made before the step was given fresh
+    ones. `round` counts how often the step was taken back and begun anew.
+    """
 
     phase: StepPhase = StepPhase.PENDING
     attempts: int = 0
     undo_attempts: int = 0
-    due_at: float | None = None
-    rank: int = -1
+    probes: int = 0
+    base: int = 0
+    undo_base: int = 0
+    probe_base: int = 0
+    round: int = 0
+    rank: int = -1  # Its place in start order.
+    due_at: float | None = None  # When what it waits for is due.
+    first_at: float | None = None  # When its first attempt, of these attempts, was started.
+    started_at: float | None = None  # When the attempt in flight was started.
+    hedged: bool = False  # The attempt in flight has a second call beside it.
     effect_possible: bool = False  # An attempt ended unknown: an effect may exist whatever came later.
+    landed: bool = False  # The participant confirmed the action.
+    replaced: bool = False  # Given up for its alternative.
     error: str = ""
-    output: Any = None
+
+    def copy(self) -> StepState:
+        """An equal state of one's own."""
+        return StepState(
+            self.phase,
+            self.attempts,
+            self.undo_attempts,
+            self.probes,
+            self.base,
+            self.undo_base,
+            self.probe_base,
+            self.round,
+            self.rank,
+            self.due_at,
+            self.first_at,
+            self.started_at,
+            self.hedged,
+            self.effect_possible,
+            self.landed,
+            self.replaced,
+            self.error,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +85,61 @@ class Abort:
 
 
 @dataclass(frozen=True, slots=True)
+class Rollback:
+    """The run goes back to a savepoint: these steps are taken back and then begun anew."""
+
+    savepoint: str
+    cause: str
+    steps: frozenset[str]
+
+
+@dataclass(slots=True)
 class RunState:
     """A run as the fold of its events."""
 
     saga: Saga
     plan: Plan
     started: RunStarted
-    steps: Mapping[str, StepState]
+    steps: dict[str, StepState]
+    locked: bool = True  # It holds the resource keys it asked for.
     abort: Abort | None = None
+    rollback: Rollback | None = None
+    rollbacks: int = 0
+    retries: int = 0  # Retries of actions so far, over all steps.
+    starts: int = 0  # Steps started so far.
     attention: tuple[tuple[str, str], ...] = ()  # (step, reason) pairs that a person must look at.
+    clock_from: float = 0.0  # When the deadline's clock began.
     deadline_noted: bool = False
+    paused_at: float | None = None
+    paused_s: float = 0.0
+    abandoned: OperatorActed | None = None
     ended: RunEnded | None = None
+    signals: Mapping[str, SignalReceived] = field(default_factory=dict)  # Not yet taken up.
     outputs: Mapping[str, Any] = field(default_factory=dict)
+
+    def copy(self) -> RunState:
+        """An equal state of one's own, which goes its own way from here."""
+        return RunState(
+            self.saga,
+            self.plan,
+            self.started,
+            dict(self.steps),
+            self.locked,
+            self.abort,
+            self.rollback,
+            self.rollbacks,
+            self.retries,
+            self.starts,
+            self.attention,
+            self.clock_from,
+            self.deadline_noted,
+            self.paused_at,
+            self.paused_s,
+            self.abandoned,
+            self.ended,
+            self.signals,
+            self.outputs,
+        )
 
     @property
     def committed(self) -> bool:
@@ -74,8 +161,14 @@ class RunState:
 
     @property
     def deadline_at(self) -> float | None:
-        """When the saga's deadline passes, in seconds since the epoch."""
-        return None if self.saga.deadline_s is None else self.started.at + self.saga.deadline_s
+        """When the saga's deadline passes, in seconds since the epoch, pauses not counted."""
+        deadline_s = self.saga.deadline_s
+        return None if deadline_s is None else self.clock_from + deadline_s + self.paused_s
+
+    @property
+    def launch_at(self) -> float:
+        """Before which no step starts, in seconds since the epoch."""
+        return self.started.at + self.plan.launch_delay_s + self.paused_s
 
 
 def begin(saga: Saga, started: RunStarted) -> RunState:
@@ -85,7 +178,15 @@ def begin(saga: Saga, started: RunStarted) -> RunState:
             f"run {started.run_id!r} is pinned to definition {started.definition_hash[:12]} of "
             f"{saga.name!r}, not to {saga.definition_hash[:12]}; register the definition it was started with"
         )
-    return RunState(saga, started.plan, started, {name: StepState() for name in saga.names})
+    untouched = StepState()
+    return RunState(
+        saga,
+        started.plan,
+        started,
+        dict.fromkeys(saga.names, untouched),
+        locked=not started.locks,
+        clock_from=started.at,
+    )
 
 
 def in_flight(state: RunState) -> Iterator[AttemptStarted]:
@@ -95,3 +196,5 @@ def in_flight(state: RunState) -> Iterator[AttemptStarted]:
             yield AttemptStarted(at=0.0, step=name, direction=Direction.FORWARD, attempt=step.attempts)
         elif step.phase is StepPhase.UNDOING:
             yield AttemptStarted(at=0.0, step=name, direction=Direction.UNDO, attempt=step.undo_attempts)
+        elif step.phase is StepPhase.PROBING:
+            yield AttemptStarted(at=0.0, step=name, direction=Direction.PROBE, attempt=step.probes)

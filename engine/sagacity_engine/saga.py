@@ -10,45 +10,40 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from sagacity_engine import precedence, saga_rules
-from sagacity_engine.references import referenced_steps
-from sagacity_engine.retry import UNDO_ATTEMPTS, RetryPolicy
-from sagacity_engine.wire import plain_copy, to_plain
-
-
-class Kind(StrEnum):
-    """What a step means to the saga's atomicity."""
-
-    COMPENSATABLE = "compensatable"  # Its effect can be undone by its compensation.
-    PIVOT = "pivot"  # The point of no return: once it succeeded, the saga only goes forward.
-    RETRIABLE = "retriable"  # Expected to succeed if retried; may follow the pivot.
-    READ_ONLY = "read_only"  # Leaves no effect, so there is nothing to undo.
+from sagacity_engine.parts import (
+    Approval,
+    Breaker,
+    Compensation,
+    CostPolicy,
+    Kind,
+    Lock,
+    Probe,
+    SagaFreedom,
+    StepFreedom,
+)
+from sagacity_engine.reference_rules import referred_to
+from sagacity_engine.retry import RetryPolicy
+from sagacity_engine.strategy import OnFailure, OnTimeout
+from sagacity_engine.wire import ADDED, plain_copy, to_plain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Compensation:
-    """How a step's effect is undone. `cost` is per attempt, in the owner's unit."""
+class SubSaga:
+    """The step is a saga of its own; its compensation takes that saga back.
 
-    action: Mapping[str, object] | None = None
-    cost: float = 0.0
-    start_to_close_timeout_s: float = 10.0
-    retry: RetryPolicy = field(default_factory=lambda: RetryPolicy(maximum_attempts=UNDO_ATTEMPTS))
+    `input` is the inner saga's input and may refer to this run's input and to outputs of earlier steps.
+    """
+
+    saga: Saga
+    input: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "action", plain_copy(self.action, "compensation.action"))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepFreedom:
-    """Bounds, lowest and highest, that advice may choose from; None keeps the author's number."""
-
-    start_to_close_timeout_s: tuple[float, float] | None = None
-    maximum_attempts: tuple[int, int] | None = None
+        object.__setattr__(self, "input", plain_copy(self.input, "sub_saga.input"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +66,18 @@ class Step:
     cost: float = 0.0
     compensation: Compensation | None = None
     freedom: StepFreedom = field(default_factory=StepFreedom)
+    schedule_to_start_timeout_s: float | None = field(default=None, metadata=ADDED)
+    schedule_to_close_timeout_s: float | None = field(default=None, metadata=ADDED)
+    heartbeat_timeout_s: float | None = field(default=None, metadata=ADDED)
+    on_timeout: OnTimeout | None = field(default=None, metadata=ADDED)
+    on_failure: OnFailure | None = field(default=None, metadata=ADDED)
+    skip_loss: float = field(default=0.0, metadata=ADDED)  # What going on without an optional step costs.
+    probe: Probe | None = field(default=None, metadata=ADDED)
+    breaker: Breaker | None = field(default=None, metadata=ADDED)
+    approval: Approval | None = field(default=None, metadata=ADDED)
+    sub_saga: SubSaga | None = field(default=None, metadata=ADDED)
+    alternative_to: str = field(default="", metadata=ADDED)  # Runs only in place of that step.
+    savepoint: bool = field(default=False, metadata=ADDED)  # A run may be rolled back to here.
 
     def __post_init__(self) -> None:
         if not self.service:
@@ -78,29 +85,12 @@ class Step:
         if self.kind is Kind.COMPENSATABLE and self.compensation is None:
             object.__setattr__(self, "compensation", Compensation())
         object.__setattr__(self, "action", plain_copy(self.action, f"step {self.name!r}: action"))
-        undo = self.compensation.action if self.compensation else None
-        needed = {*referenced_steps(self.action), *(set(referenced_steps(undo)) - {self.name})}
+        if self.approval is not None and not self.approval.signal:
+            object.__setattr__(self, "approval", replace(self.approval, signal=self.name))
+        needed = {name for _, names in referred_to(self) for name in names} - {self.name}
+        if self.alternative_to:
+            needed.add(self.alternative_to)
         object.__setattr__(self, "after", (*self.after, *sorted(needed - set(self.after))))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SagaFreedom:
-    """Which kinds of change the owner grants advice; none by default."""
-
-    reorder: bool = False
-    parallel: bool = False
-    timeouts: bool = False
-    retries: bool = False
-    breakers: bool = False
-    compensation: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CostPolicy:
-    """What time and failure cost the owner, in the unit of the step costs."""
-
-    latency_cost_per_s: float = 0.0
-    failure_penalty: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +104,9 @@ class Saga:
     stages: tuple[tuple[str, ...], ...] = ()
     freedom: SagaFreedom = field(default_factory=SagaFreedom)
     policy: CostPolicy = field(default_factory=CostPolicy)
+    locks: tuple[Lock, ...] = field(default=(), metadata=ADDED)
+    retry_budget: int | None = field(default=None, metadata=ADDED)  # Retries of one run, over all its steps.
+    rollbacks_max: int = field(default=1, metadata=ADDED)  # How often one run may go back to a savepoint.
 
     def __post_init__(self) -> None:
         saga_rules.require_legal(self)
@@ -134,11 +127,17 @@ class Saga:
         return next((step for step in self.steps if step.kind is Kind.PIVOT), None)
 
     @cached_property
+    def alternatives(self) -> Mapping[str, str]:
+        """The step that runs in place of a step which was given up, by the name of the latter."""
+        return {step.alternative_to: step.name for step in self.steps if step.alternative_to}
+
+    @cached_property
     def arcs(self) -> Mapping[str, frozenset[str]]:
         """For each step, the steps that must be settled before it starts, whatever any plan says.
 
         Data dependencies, plus what the pivot adds: every fallible step that does not follow it comes before
-        it, and retriable steps without a compensation come after it.
+        it, and retriable steps without a compensation come after it. What needs a step also needs its
+        alternative, which is settled too when it is not called upon.
         """
         arcs = {step.name: set(step.after) for step in self.steps}
         if self.pivot is not None:
@@ -149,12 +148,20 @@ class Saga:
                     arcs[self.pivot.name].add(step.name)
                 elif step.kind is Kind.RETRIABLE and step.compensation is None:
                     arcs[step.name].add(self.pivot.name)
+        for replaced, alternative in self.alternatives.items():
+            for name, before in arcs.items():
+                if replaced in before and name != alternative:
+                    before.add(alternative)
         return {name: frozenset(before) for name, before in arcs.items()}
 
     @cached_property
     def data_ancestors(self) -> Mapping[str, int]:
         """For each step, the mask (over `names`) of the steps whose results it needs, directly or not."""
         return precedence.ancestors(self.names, {step.name: step.after for step in self.steps})
+
+    def follows_pivot(self, name: str) -> bool:
+        """Whether the step starts only after the pivot: it needs its result, or is of a kind that waits."""
+        return self.pivot is not None and name in self.dependants[self.pivot.name]
 
     @cached_property
     def dependants(self) -> Mapping[str, frozenset[str]]:

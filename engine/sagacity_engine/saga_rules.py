@@ -1,7 +1,8 @@
 """The rules a saga definition must obey, each with the message an author sees when it is broken.
 
-Checked in the order a reader would: names, numbers, dependencies, kinds, the pivot's place, the listing, the
-stages. The first breach is raised; nothing here repairs anything.
+Checked in the order a reader would: names, numbers, references, dependencies, kinds, the pivot's place,
+alternatives, the listing, the stages, the locks, then what else each step may be. The first breach is raised; nothing here repairs
+anything.
 """
 
 from __future__ import annotations
@@ -12,37 +13,53 @@ from typing import TYPE_CHECKING
 
 from sagacity_engine import precedence
 from sagacity_engine.errors import SagaRefused
-from sagacity_engine.wire import shown
+from sagacity_engine.number_rules import (
+    ATTEMPTS_MAX,
+    COST_MAX,
+    SECONDS_MAX,
+    bounds,
+    in_range,
+    retry_numbers,
+    whole_in_range,
+)
+from sagacity_engine.reference_rules import require_legal_references
+from sagacity_engine.references import referenced_steps
+from sagacity_engine.step_rules import require_legal_alternatives, require_legal_steps
 
 if TYPE_CHECKING:
-    from sagacity_engine.retry import RetryPolicy
     from sagacity_engine.saga import Saga, Step
 
 STEPS_MAX = 500
 ARCS_MAX = 5_000
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
-SECONDS_MAX = 10 * 366 * 86_400.0
-ATTEMPTS_MAX = 1_000
-COST_MAX = 1e12
+LOCKS_MAX = 16
+LOCK_KEY_MAX = 256
+RETRY_BUDGET_MAX = 1_000_000
+ROLLBACKS_MAX = 100
 
 
 def require_legal(saga: Saga) -> None:
     """Raises `SagaRefused` for the first rule the definition breaks."""
     _names(saga)
     _numbers(saga)
+    require_legal_references(saga)
     _dependencies(saga)
     _kinds(saga)
     _pivot(saga)
+    require_legal_alternatives(saga)
     _listing(saga)
     _stages(saga)
+    _locks(saga)
+    require_legal_steps(saga)
 
 
 def _names(saga: Saga) -> None:
     _require_name("saga", saga.name)
     if not saga.steps:
         raise SagaRefused(f"saga {saga.name!r} has no steps; give it at least one")
-    if len(saga.steps) > STEPS_MAX:
-        raise SagaRefused(f"saga {saga.name!r} has {len(saga.steps)} steps; the most is {STEPS_MAX}")
+    if (count := _steps_within(saga)) > STEPS_MAX:
+        also = " with its sub-sagas" if count > len(saga.steps) else ""
+        raise SagaRefused(f"saga {saga.name!r} has {count} steps{also}; the most is {STEPS_MAX}")
     seen: set[str] = set()
     for step in saga.steps:
         _require_name("step", step.name)
@@ -51,6 +68,11 @@ def _names(saga: Saga) -> None:
         seen.add(step.name)
     if sum(len(step.after) for step in saga.steps) > ARCS_MAX:
         raise SagaRefused(f"saga {saga.name!r} has more than {ARCS_MAX} dependencies; leave out implied ones")
+
+
+def _steps_within(saga: Saga) -> int:
+    inner = (step.sub_saga.saga for step in saga.steps if step.sub_saga is not None)
+    return len(saga.steps) + sum(map(_steps_within, inner))
 
 
 def _require_name(what: str, name: str) -> None:
@@ -63,62 +85,42 @@ def _require_name(what: str, name: str) -> None:
 
 def _numbers(saga: Saga) -> None:
     if saga.deadline_s is not None:
-        _in_range("deadline_s", saga.deadline_s, 0, SECONDS_MAX, above=True)
+        in_range("deadline_s", saga.deadline_s, 0, SECONDS_MAX, above=True)
     for key in ("latency_cost_per_s", "failure_penalty"):
-        _in_range(f"policy.{key}", getattr(saga.policy, key), 0, COST_MAX)
+        in_range(f"policy.{key}", getattr(saga.policy, key), 0, COST_MAX)
+    in_range("freedom.launch.wait_s_max", saga.freedom.launch.wait_s_max, 0, SECONDS_MAX)
+    whole_in_range("rollbacks_max", saga.rollbacks_max, 0, ROLLBACKS_MAX)
+    if saga.retry_budget is not None:
+        whole_in_range("retry_budget", saga.retry_budget, 0, RETRY_BUDGET_MAX)
     for step in saga.steps:
         _step_numbers(step)
 
 
 def _step_numbers(step: Step) -> None:
     where = f"step {step.name!r}: "
-    _in_range(where + "start_to_close_timeout_s", step.start_to_close_timeout_s, 0, SECONDS_MAX, above=True)
-    _in_range(where + "cost", step.cost, 0, COST_MAX)
-    _retry_numbers(where + "retry.", step.retry)
+    in_range(where + "start_to_close_timeout_s", step.start_to_close_timeout_s, 0, SECONDS_MAX, above=True)
+    in_range(where + "cost", step.cost, 0, COST_MAX)
+    retry_numbers(where + "retry.", step.retry)
     if (undo := step.compensation) is not None:
         where_undo = where + "compensation."
-        _in_range(where_undo + "cost", undo.cost, 0, COST_MAX)
-        _in_range(
+        in_range(where_undo + "cost", undo.cost, 0, COST_MAX)
+        in_range(
             where_undo + "start_to_close_timeout_s", undo.start_to_close_timeout_s, 0, SECONDS_MAX, above=True
         )
-        _retry_numbers(where_undo + "retry.", undo.retry)
-    _bounds(
+        retry_numbers(where_undo + "retry.", undo.retry)
+    bounds(
         where + "freedom.start_to_close_timeout_s",
         step.freedom.start_to_close_timeout_s,
         step.start_to_close_timeout_s,
         SECONDS_MAX,
     )
-    _bounds(
+    bounds(
         where + "freedom.maximum_attempts",
         step.freedom.maximum_attempts,
         step.retry.maximum_attempts,
         ATTEMPTS_MAX,
     )
-
-
-def _retry_numbers(where: str, retry: RetryPolicy) -> None:
-    _in_range(where + "initial_interval_s", retry.initial_interval_s, 0, SECONDS_MAX)
-    _in_range(where + "backoff_coefficient", retry.backoff_coefficient, 1, 1_000)
-    _in_range(where + "maximum_interval_s", retry.maximum_interval_s, 0, SECONDS_MAX)
-    _in_range(where + "maximum_attempts", retry.maximum_attempts, 1, ATTEMPTS_MAX)
-
-
-def _bounds(where: str, bounds: tuple[float, float] | None, own: float, most: float) -> None:
-    if bounds is None:
-        return
-    low, high = bounds
-    _in_range(where, low, 0, most, above=True)
-    _in_range(where, high, 0, most, above=True)
-    if not low <= own <= high:
-        raise SagaRefused(
-            f"{where} is [{low}, {high}] and leaves out the author's own {own}; widen the bounds to hold it"
-        )
-
-
-def _in_range(where: str, value: float, low: float, high: float, *, above: bool = False) -> None:
-    if not low <= value <= high or (above and value == low):  # Also what is no number at all.
-        lowest = f"more than {low:g}" if above else f"at least {low:g}"
-        raise SagaRefused(f"{where} is {shown(value)}; it must be {lowest} and at most {high:g}")
+    bounds(where + "freedom.hedge_delay_s", step.freedom.hedge_delay_s, None, SECONDS_MAX)
 
 
 def _dependencies(saga: Saga) -> None:
@@ -176,6 +178,13 @@ def _pivot(saga: Saga) -> None:
 
 
 def _listing(saga: Saga) -> None:
+    if circle := precedence.cycle(saga.names, saga.arcs):
+        path = " after ".join((*circle, circle[0]))
+        raise SagaRefused(
+            f"with what the pivot and alternatives add, the order runs in a circle: {path}; let an "
+            "alternative need only what its step needs, and give a retriable step before the pivot a "
+            "compensation"
+        )
     breach = precedence.listing_breach(saga.names, saga.arcs)
     if breach is not None:
         step, before = breach
@@ -200,3 +209,23 @@ def _stages(saga: Saga) -> None:
                     "move it to a later stage"
                 )
         done.update(stage)
+
+
+def _locks(saga: Saga) -> None:
+    if len(saga.locks) > LOCKS_MAX:
+        raise SagaRefused(f"saga {saga.name!r} has {len(saga.locks)} locks; the most is {LOCKS_MAX}")
+    keys = [lock.key for lock in saga.locks]
+    for key in keys:
+        if not key:
+            raise SagaRefused("a lock's key is empty; name the resource, such as 'room-${input.room}'")
+        if len(key) > LOCK_KEY_MAX:
+            raise SagaRefused(
+                f"the lock {key[:60]!r}... has {len(key)} characters; the most is {LOCK_KEY_MAX}"
+            )
+        if keys.count(key) > 1:
+            raise SagaRefused(f"the lock {key!r} is declared twice; once is enough")
+        if steps := referenced_steps(key, f"the lock {key!r}"):
+            raise SagaRefused(
+                f"the lock {key!r} refers to step {steps[0]!r}; locks are taken before any step, so refer "
+                "to the input only"
+            )

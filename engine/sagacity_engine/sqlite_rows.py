@@ -1,75 +1,125 @@
-"""Events as rows of the journal's file, and the checksums that chain them.
+"""Batches as rows of the journal's file, and the checksums that chain them.
 
-Every event carries a checksum over its predecessor's and itself. A changed, reordered or missing event is
-refused on reading, naming run and place; only the loss of the last events of an open run cannot be told.
+Every batch carries a checksum over its predecessor's and itself, and the run's line in the list of runs the
+place of its last event and the last checksum. So a changed, reordered or missing batch is refused on reading,
+the last ones of an open run too, naming run and place. Each plan and definition has a checksum of its own.
+
+What is not told: the loss of a whole run, line and batches together; and changes by somebody who computes the
+checksums anew, for they are no secret.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from sagacity_engine import codec
+from sagacity_engine import codec, sqlite_layout_1
+from sagacity_engine.batch import Batch
 from sagacity_engine.errors import IllegalEvent, JournalRefused
 from sagacity_engine.events import Event, RunEnded, RunStarted, Status
-from sagacity_engine.journal import Entry, RunSummary
+from sagacity_engine.plan import Plan
+from sagacity_engine.run_lines import RunSummary, reopens, storable
+
+T = TypeVar("T")
 
 RUN_COLUMNS = "run_id, saga, definition_hash, status, started_at, ended_at, reason, step"
 
-Tail = tuple[int, bytes]
-"""The place and the checksum of a run's last event."""
+Started = tuple[str, str, str, float]
+"""Run id, saga, definition and time, as a new line in the list of runs has them."""
+
+Changed = tuple[str, float | None, str, str]
+"""Status, end, reason and step, as a line in the list of runs has them from now on."""
+
+RUNNING: Changed = (Status.RUNNING.value, None, "", "")
+
+
+@dataclass(slots=True)
+class Record:
+    """A batch as its row will hold it, all but the run's number and the checksum."""
+
+    run_id: str
+    seq: int
+    last: int
+    body: str
+    plan: codec.PlanText | None
+    started: Started | None
+    changed: Changed | None
+
+
+def record_of(batch: Batch) -> Record:
+    """The row-to-be of a batch; raises `TypeError` or `ValueError` for what cannot be kept."""
+    events = batch.events
+    body, plan = codec.encode_batch(events)
+    started: Started | None = None
+    changed: Changed | None = None
+    for event in events:
+        if isinstance(event, RunEnded):
+            changed = (event.status.value, float(event.at), storable(event.reason), storable(event.step))
+        elif isinstance(event, RunStarted):
+            started = (batch.run_id, event.plan.saga, event.definition_hash, float(event.at))
+            changed = RUNNING
+        elif reopens(event):
+            changed = RUNNING
+    return Record(batch.run_id, batch.seq, batch.seq + len(events) - 1, body, plan, started, changed)
+
+
+def no_tail(run_id: str) -> bytes:
+    """What the first batch of a run follows."""
+    return hashlib.blake2b(run_id.encode(), digest_size=16).digest()
+
+
+def checksum(previous: bytes, seq: int, body: str) -> bytes:
+    """128 bits of BLAKE2 over the predecessor's checksum and every column of the batch."""
+    return hashlib.blake2b(previous + f"{seq}|{body}".encode(), digest_size=16).digest()
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """One event of a run as its row will hold it, all but the checksum."""
+class StoredRun:
+    """Everything that the file has of one run, as it stands there."""
 
-    seq: int
-    kind: str
-    at: float
-    body: str
-    started: tuple[object, ...] | None = None  # A new line in the list of runs.
-    ended: tuple[object, ...] | None = None  # What the end changes in the run's line.
+    path: Path
+    run_id: str
+    tail: tuple[int, bytes]  # Place and checksum of the last event, as the list of runs has them.
+    first_layout: Sequence[Sequence[Any]]  # seq, kind, at, body, checksum
+    batches: Sequence[Sequence[Any]]  # seq, body, checksum
 
+    def events(self, plan_named: Callable[[str], Plan]) -> Iterator[Event]:
+        """The events in order; raises `JournalRefused` at the first that is not as written."""
+        due, held = 1, no_tail(self.run_id)
+        if self.first_layout:
+            held = sqlite_layout_1.no_tail(self.run_id)
+        for seq, kind, at, body, kept in self.first_layout:
+            held = sqlite_layout_1.checksum(held, seq, kind, at, body)
+            self._require(due, (seq, held) == (due, kept))
+            yield self._decoded(due, partial(codec.decode, kind, body))
+            due += 1
+        for seq, body, kept in self.batches:
+            held = checksum(held, seq, body)
+            self._require(due, (seq, held) == (due, kept))
+            events = self._decoded(due, partial(codec.decode_batch, body, plan_named))
+            yield from events
+            due += len(events)
+        self._require(due, self.tail == (due - 1, held))
 
-def records_of(entries: Sequence[Entry]) -> list[Record]:
-    """The rows-to-be of entries; raises `TypeError` or `ValueError` for what cannot be kept."""
-    return [_record(entry) for entry in entries]
+    def _require(self, due: int, whole: bool) -> None:
+        if not whole:
+            raise JournalRefused(
+                f"{self.path}: run {self.run_id!r}, event {due} was altered or is missing; "
+                "restore the file from a copy"
+            )
 
-
-def no_tail(run_id: str) -> Tail:
-    """What the first event of a run follows."""
-    return 0, hashlib.sha256(run_id.encode()).digest()
-
-
-def checksum(previous: bytes, seq: int, kind: str, at: float, body: str) -> bytes:
-    """SHA-256 over the predecessor's checksum and every column of the event."""
-    return hashlib.sha256(previous + f"{seq}|{kind}|{at!r}|{body}".encode()).digest()
-
-
-def verified(path: Path, run_id: str, rows: Iterable[Sequence[Any]]) -> Iterator[Event]:
-    """The events of a run's rows in order; raises `JournalRefused` at the first that is not as written."""
-    _, held = no_tail(run_id)
-    for due, (seq, kind, at, body, kept) in enumerate(rows, start=1):
-        held = checksum(held, seq, kind, at, body)
-        if seq != due or held != kept:
-            raise altered(path, run_id, due)
+    def _decoded(self, due: int, decode: Callable[[], T]) -> T:
         try:
-            yield codec.decode(kind, body)
+            return decode()
         except IllegalEvent as problem:
             raise JournalRefused(
-                f"{path}: run {run_id!r}, event {seq}: {problem}; use the version of Sagacity that wrote it"
+                f"{self.path}: run {self.run_id!r}, event {due}: {problem}; "
+                "use the version of Sagacity that wrote it"
             ) from None
-
-
-def altered(path: Path, run_id: str, seq: int) -> JournalRefused:
-    """The refusal of a run whose events are not what was written."""
-    return JournalRefused(
-        f"{path}: run {run_id!r}, event {seq} was altered or is missing; restore the file from a copy"
-    )
 
 
 def summary(row: Sequence[Any]) -> RunSummary:
@@ -85,21 +135,3 @@ def summary(row: Sequence[Any]) -> RunSummary:
         reason=reason,
         step=step,
     )
-
-
-def _record(entry: Entry) -> Record:
-    event = entry.event
-    kind, body = codec.encode(event)
-    at = float(event.at)
-    if isinstance(event, RunStarted):
-        started = (entry.run_id, event.plan.saga, event.definition_hash, Status.RUNNING.value, at)
-        return Record(entry.seq, kind, at, body, started=started)
-    if isinstance(event, RunEnded):
-        ended = (event.status.value, at, _storable(event.reason), event.step, entry.run_id)
-        return Record(entry.seq, kind, at, body, ended=ended)
-    return Record(entry.seq, kind, at, body)
-
-
-def _storable(text: str) -> str:
-    """The text with what no UTF-8 can hold replaced: half a character may come in with an error's message."""
-    return text.encode("utf-8", "replace").decode()

@@ -1,9 +1,13 @@
 """The writer thread of a SQLite journal: group commit.
 
-It takes everything that all running sagas have queued, commits it as one transaction and then wakes them all
-at once, so the price of reaching the disk is shared. A commit that fails fails the appends in it and nothing
-else: nothing unacknowledged was promised, and nothing acknowledged is touched. An append that is repeated
-after such a failure is recognised if it had reached the disk after all.
+It takes everything that all running sagas have queued, commits it as one and then settles all of it by one
+call into the event loop, so the price of reaching the disk is shared. A commit that fails fails the batches
+in it and nothing else: nothing unacknowledged was promised, and nothing acknowledged is touched.
+
+Between commits, never inside one, the thread renews its lease, writes answers and folds SQLite's log (the
+`-wal` file) into the journal: after about `CHECKPOINT_FRAMES` pages, so that the log stays near 16 MB and is
+used over and over, and when it is closed. A reader of somebody else's that holds a read transaction open for
+long lets the log grow until it lets go.
 """
 
 from __future__ import annotations
@@ -13,199 +17,190 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
+from sagacity_engine.batch import Batch, JournalFenced, Settle
 from sagacity_engine.errors import JournalRefused
-from sagacity_engine.journal import Entry, JournalConflict
-from sagacity_engine.sqlite_file import Connect, lock, open_writer, refusals
-from sagacity_engine.sqlite_rows import Record, Tail, checksum, no_tail, records_of
+from sagacity_engine.lease import Lease
+from sagacity_engine.sqlite_commit import COMMIT_MAX, Commits, Outcome
+from sagacity_engine.sqlite_connection import Connection, refusals, roll_back, transaction
+from sagacity_engine.sqlite_rows import Record, record_of
 
 QUEUE_MAX = 10_000
-"""The most appends that may wait for the writer; one more is refused."""
+"""The most batches that may wait for the writer; one more is refused."""
 
-BATCH_MAX = 2_000
-"""The most appends in one transaction."""
+SHARE_MIN = 64
+"""Below this number of waiting batches, a commit takes them all."""
+
+CHECKPOINT_FRAMES = 4_000
+"""About how many pages of the log are written before it is folded into the file."""
+
+_FRAMES_PER_COMMIT = 4  # At least; a batch adds one at the most, unless it is larger than a page.
 
 _NO_WRITE = "cannot be written; free disk space or end what holds it, waiting runs are tried again"
 
-
-@dataclass(slots=True)
-class _Append:
-    """Entries of one run on their way to the disk, and who waits for them."""
-
-    run_id: str
-    records: list[Record]
-    loop: asyncio.AbstractEventLoop
-    done: asyncio.Future[None]
-    problem: JournalRefused | None = None
-
-
-@dataclass(slots=True)
-class _Batch:
-    """The rows of one transaction."""
-
-    events: list[tuple[str, int, str, float, str, bytes]] = field(default_factory=list)
-    started: list[tuple[object, ...]] = field(default_factory=list)
-    ended: list[tuple[object, ...]] = field(default_factory=list)
-    tails: dict[str, Tail] = field(default_factory=dict)
+_Queued = tuple[Record, Settle, asyncio.AbstractEventLoop]
 
 
 class SqliteWriter:
-    """The only writer of a journal's file, from its making to `close`.
+    """The only writer of a journal's file, from its making to `close`."""
 
-    Raises `JournalRefused` when another engine has the file or it cannot be written.
-    """
-
-    def __init__(self, path: Path, connect: Connect) -> None:
-        self.commits = 0  # Transactions written.
+    def __init__(self, path: Path, connection: Connection, lease: Lease) -> None:
+        self.answers: dict[int, str] = {}  # Given, and not yet on the disk.
         self._path = path
+        self._connection = connection
+        self._lease = lease
+        self._commits = Commits(path, connection, lease)
         self._writing = threading.Lock()
-        self._queue: deque[_Append] = deque()
-        self._queued = threading.Condition()
+        self._gate = threading.Lock()  # Around the next five.
+        self._queue: deque[_Queued] = deque()
+        self._answered = False
         self._closed = False
-        self._tails: dict[str, Tail] = {}  # Of open runs.
-        self._lock: IO[str] | None = lock(path) if not path.is_dir() and path.parent.is_dir() else None
-        try:
-            self._connection = open_writer(path, connect)
-        except BaseException:
-            self._unlock()
-            raise
-        self._thread = threading.Thread(target=self._write_all, name="sagacity-journal", daemon=True)
+        self._sleeping = False
+        self._bell = threading.Lock()  # Held while nobody rings.
+        self._bell.acquire()
+        self._fenced: JournalFenced | None = None
+        self._frames = 0
+        self._thread = threading.Thread(target=self._work, name="sagacity-journal", daemon=True)
         self._thread.start()
 
-    def append(self, entries: Sequence[Entry]) -> asyncio.Future[None]:
-        """Queues entries of one run; the future is done when they are on the disk."""
-        records = records_of(entries)  # What cannot be kept fails here, alone.
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
-        if not entries:
-            done.set_result(None)
-            return done
-        with self._queued:
-            if self._closed:
-                problem = f"{self._path}: is not open for writing; open it, without read_only"
-            elif len(self._queue) >= QUEUE_MAX:
-                problem = f"{self._path}: {QUEUE_MAX} appends are waiting; start fewer runs at a time"
-            else:
-                self._queue.append(_Append(entries[0].run_id, records, loop, done))
-                self._queued.notify()
-                return done
-        done.set_exception(JournalRefused(problem))
-        return done
+    @property
+    def commits(self) -> int:
+        """Commits of batches."""
+        return self._commits.count
 
-    def define(self, definition_hash: str, document: str) -> None:
+    def submit(self, batch: Batch, settle: Settle) -> None:
+        """Queues a batch; `settle` is told in the running loop's thread what became of it."""
+        queued = (record_of(batch), settle, asyncio.get_running_loop())  # What cannot be kept fails here.
+        with self._gate:
+            refusal = self._why_not()
+            if refusal is None:
+                self._queue.append(queued)
+                self._wake()
+                return
+        queued[2].call_soon(settle, refusal)
+
+    def define(self, definition_hash: str, document: str, checksum: bytes) -> None:
         """Keeps a definition at once."""
-        with self._writing, refusals(self._path, _NO_WRITE):
-            row = (definition_hash, document)
-            self._connection.execute("INSERT OR IGNORE INTO definitions VALUES (?, ?)", row)
+        with self._writing, refusals(self._path, _NO_WRITE), transaction(self._connection):
+            self._lease.require(self._connection)
+            row = (definition_hash, document, checksum)
+            self._connection.execute("INSERT OR IGNORE INTO definitions VALUES (?, ?, ?)", row)
+
+    def answer(self, number: int, refusal: str) -> None:
+        """Queues the answer to a request."""
+        with self._gate:
+            self.answers[number] = refusal
+            self._answered = True
+            self._wake()
 
     def close(self) -> None:
         """Commits what is queued, then lets the file go."""
-        with self._queued:
+        with self._gate:
             self._closed = True
-            self._queued.notify()
+            self._wake()
         self._thread.join()
+        with contextlib.suppress(Exception):  # What cannot be given back runs out by itself.
+            self._lease.give_back(self._connection)
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         self._connection.close()
-        self._unlock()
+        self._lease.unlock()
 
-    def _unlock(self) -> None:
-        if self._lock is not None:
-            self._lock.close()
-
-    def _write_all(self) -> None:
-        """The thread: one transaction after another, until closed and the queue is empty."""
-        while True:
-            with self._queued:
-                while not self._queue and not self._closed:
-                    self._queued.wait()
-                if not self._queue:
-                    return
-                taken = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_MAX))]
-            try:
-                self._commit(taken)
-            except Exception as problem:  # noqa: BLE001  whatever it is, the runs that wait must be told
-                for append in taken:
-                    append.problem = JournalRefused(f"{self._path}: {problem}; the journal {_NO_WRITE}")
-            for loop in {append.loop for append in taken}:
-                _wake(loop, [append for append in taken if append.loop is loop])
-
-    def _commit(self, taken: list[_Append]) -> None:
-        with self._writing:
-            batch = _Batch()
-            for append in taken:
-                append.problem = self._add(batch, append)
-            try:
-                self._insert(batch)
-            except BaseException:
-                # Whether the commit arrived is unknown now: the disk is asked before anything is added.
-                self._tails.clear()
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
-            self.commits += 1
-            self._tails.update(batch.tails)
-            for *_, run_id in batch.ended:
-                self._tails.pop(str(run_id), None)
-
-    def _insert(self, batch: _Batch) -> None:
-        write = self._connection
-        write.execute("BEGIN IMMEDIATE")
-        write.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", batch.events)
-        write.executemany(
-            "INSERT INTO runs (run_id, saga, definition_hash, status, started_at) VALUES (?, ?, ?, ?, ?)",
-            batch.started,
-        )
-        write.executemany(
-            "UPDATE runs SET status = ?, ended_at = ?, reason = ?, step = ? WHERE run_id = ?", batch.ended
-        )
-        write.execute("COMMIT")
-
-    def _add(self, batch: _Batch, append: _Append) -> JournalRefused | None:
-        """Adds the rows of one append to the batch, or says why they cannot follow what is there."""
-        run_id, first = append.run_id, append.records[0]
-        seq, held = batch.tails.get(run_id) or self._tails.get(run_id) or self._stored_tail(run_id)
-        if first.seq != seq + 1:
-            if self._stored_already(append):
-                return None
-            return JournalConflict(
-                f"{self._path}: run {run_id!r}: event {first.seq} does not follow {seq}; "
-                "the run exists already, or another writer has been here"
-            )
-        for record in append.records:
-            held = checksum(held, record.seq, record.kind, record.at, record.body)
-            batch.events.append((run_id, record.seq, record.kind, record.at, record.body, held))
-            if record.started is not None:
-                batch.started.append(record.started)
-            if record.ended is not None:
-                batch.ended.append(record.ended)
-        batch.tails[run_id] = (append.records[-1].seq, held)
+    def _why_not(self) -> JournalRefused | None:
+        if self._closed:
+            return JournalRefused(f"{self._path}: is not open for writing; open it, without read_only")
+        if self._fenced is not None:
+            return self._fenced
+        if len(self._queue) >= QUEUE_MAX:
+            return JournalRefused(f"{self._path}: {QUEUE_MAX} batches wait; start fewer runs at a time")
         return None
 
-    def _stored_tail(self, run_id: str) -> Tail:
-        query = "SELECT seq, checksum FROM events WHERE run_id = ? ORDER BY seq DESC LIMIT 1"
-        found: Tail | None = self._connection.execute(query, (run_id,)).fetchone()
-        return found or no_tail(run_id)
+    def _wake(self) -> None:
+        if self._sleeping:
+            self._sleeping = False
+            if self._bell.locked():
+                self._bell.release()
 
-    def _stored_already(self, append: _Append) -> bool:
-        """Whether exactly these events are on the disk: an append that failed and yet arrived."""
-        query = "SELECT kind, body FROM events WHERE run_id = ? AND seq BETWEEN ? AND ? ORDER BY seq"
-        bounds = (append.run_id, append.records[0].seq, append.records[-1].seq)
-        wanted = [(record.kind, record.body) for record in append.records]
-        return self._connection.execute(query, bounds).fetchall() == wanted
+    def _work(self) -> None:
+        """The thread: one commit after another, until closed and the queue is empty."""
+        while True:
+            with self._gate:
+                taken = [self._queue.popleft() for _ in range(_share(len(self._queue)))]
+                if not taken and self._closed:
+                    break
+                sleep = self._sleeping = not (taken or self._answered)
+                self._answered = False
+            if taken:
+                self._commit(taken)
+            elif sleep:
+                self._bell.acquire(timeout=self._lease.renewal_s)
+            self._keep_up()
+        self._keep_up()
+
+    def _commit(self, taken: Sequence[_Queued]) -> None:
+        outcomes: Sequence[Outcome]
+        try:
+            with self._writing, refusals(self._path, _NO_WRITE):
+                outcomes = self._commits.write([record for record, _, _ in taken])
+        except Exception as problem:  # noqa: BLE001  whatever it is, the runs that wait must be told
+            outcomes = [self._refusal(problem)] * len(taken)
+        self._frames += _FRAMES_PER_COMMIT + len(taken)
+        settled: dict[asyncio.AbstractEventLoop, list[tuple[Settle, Outcome]]] = {}
+        for (_, settle, loop), outcome in zip(taken, outcomes, strict=True):
+            settled.setdefault(loop, []).append((settle, outcome))
+        for loop, pairs in settled.items():
+            with contextlib.suppress(RuntimeError):  # The loop is closed: nobody waits any more.
+                loop.call_soon_threadsafe(_settle, pairs)
+
+    def _refusal(self, problem: Exception) -> JournalRefused:
+        if isinstance(problem, JournalFenced):
+            self._give_up(problem)
+        if isinstance(problem, JournalRefused):
+            return problem
+        return JournalRefused(f"{self._path}: {problem}; the journal {_NO_WRITE}")
+
+    def _give_up(self, fenced: JournalFenced) -> None:
+        self._fenced = fenced
+        self._lease.unlock()  # Whoever has the journal now needs it.
+
+    def _keep_up(self) -> None:
+        """What is due between commits; what fails is tried again next time."""
+        if self._fenced is not None:
+            return
+        try:
+            with self._writing:
+                self._lease.renew(self._connection)
+                self._write_answers()
+                if self._frames >= CHECKPOINT_FRAMES:
+                    self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+                    self._frames = 0
+        except JournalFenced as fenced:
+            self._give_up(fenced)
+        except Exception:  # noqa: BLE001  the next commit says what is wrong with the file, to those who wait
+            roll_back(self._connection)
+
+    def _write_answers(self) -> None:
+        if not self.answers:
+            return
+        given = dict(self.answers)
+        rows = [(refusal, number) for number, refusal in given.items()]
+        with transaction(self._connection):
+            self._lease.require(self._connection)
+            self._connection.executemany("UPDATE requests SET answer = ? WHERE number = ?", rows)
+        for number in given:
+            del self.answers[number]
 
 
-def _wake(loop: asyncio.AbstractEventLoop, appends: list[_Append]) -> None:
-    with contextlib.suppress(RuntimeError):  # The loop is closed: nobody waits any more.
-        loop.call_soon_threadsafe(_settle, appends)
+def _share(queued: int) -> int:
+    """How many batches a commit takes: half, when many wait, so that the loop and the disk both work."""
+    return min(queued, COMMIT_MAX, max(SHARE_MIN, queued // 2))
 
 
-def _settle(appends: list[_Append]) -> None:
-    for append in appends:
-        if append.done.done():
-            continue
-        if append.problem is None:
-            append.done.set_result(None)
-        else:
-            append.done.set_exception(append.problem)
+def _settle(pairs: Sequence[tuple[Settle, Outcome]]) -> None:
+    for settle, outcome in pairs:
+        try:
+            settle(outcome)
+        except Exception as problem:  # noqa: BLE001  one who cannot be told must not keep the others waiting
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": "a run could not be told about its journal", "exception": problem}
+            )

@@ -3,6 +3,9 @@
 One reader serves definitions, plans and events, so an unknown field, a wrong type or a missing key is refused
 with the same sentence everywhere, naming the place and the value. `schema_of` publishes the same fields as
 JSON Schema. Ranges and cross-field rules are not decided here: the values check themselves when built.
+
+A field that a later format added carries `ADDED` as its metadata and is left out of every plain form while it
+has its default, so that the hash of an older definition stays what it was.
 """
 
 from __future__ import annotations
@@ -21,6 +24,9 @@ from sagacity_engine.errors import SagaRefused
 T = TypeVar("T")
 Plain = dict[str, Any]
 
+ADDED: Mapping[str, bool] = types.MappingProxyType({"added": True})
+"""Metadata of a field that the first format did not have."""
+
 
 def to_plain(value: Any, *, omit_defaults: bool = False) -> Any:
     """Nested dataclasses as mappings, tuples as lists, enums as their values."""
@@ -38,7 +44,7 @@ def schema_of(cls: type, title: str) -> Plain:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": title,
-        **_schema(cls, _MISSING),
+        **_schema(cls, _MISSING, cls),
     }
 
 
@@ -74,6 +80,7 @@ class _Field:
     key: str
     type: Any
     default: Any
+    added: bool
 
 
 @cache
@@ -87,6 +94,7 @@ def _fields(cls: type) -> tuple[_Field, ...]:
             default=field.default_factory()
             if field.default_factory is not dataclasses.MISSING
             else field.default,
+            added=field.metadata.get("added", False),
         )
         for field in dataclasses.fields(cls)
         if field.init
@@ -101,7 +109,7 @@ def _plain(value: Any, default: Any, omit: bool) -> Any:
         for field in _fields(type(value)):
             inner = getattr(value, field.name)
             usual = field.default if default is _MISSING or default is None else getattr(default, field.name)
-            if not (omit and usual is not _MISSING and inner == usual):
+            if not ((omit or field.added) and usual is not _MISSING and inner == usual):
                 result[field.key] = _plain(inner, usual, omit)
         return result
     if isinstance(value, StrEnum):
@@ -216,20 +224,20 @@ _SCALARS: dict[Any, Plain] = {
 }
 
 
-def _schema(kind: Any, usual: Any) -> Plain:
+def _schema(kind: Any, usual: Any, root: type) -> Plain:
     origin = get_origin(kind)
     if origin in (Union, types.UnionType):
         options = [option for option in get_args(kind) if option is not types.NoneType]
-        return {"anyOf": [_schema(options[0], _MISSING), {"type": "null"}]}
+        return {"anyOf": [_nested(options[0], _MISSING, root), {"type": "null"}]}
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        return _object_schema(kind, usual)
+        return _object_schema(kind, usual, root)
     if origin is tuple:
         parts = get_args(kind)
         if parts[-1] is Ellipsis:
-            return {"type": "array", "items": _schema(parts[0], _MISSING)}
+            return {"type": "array", "items": _nested(parts[0], _MISSING, root)}
         return {
             "type": "array",
-            "prefixItems": [_schema(part, _MISSING) for part in parts],
+            "prefixItems": [_nested(part, _MISSING, root) for part in parts],
             "minItems": len(parts),
             "maxItems": len(parts),
         }
@@ -240,15 +248,20 @@ def _schema(kind: Any, usual: Any) -> Plain:
     return dict(_SCALARS.get(kind, {}))
 
 
-def _object_schema(kind: type, usual: Any) -> Plain:
+def _nested(kind: Any, usual: Any, root: type) -> Plain:
+    """A definition within a definition is the same schema over again."""
+    return {"$ref": "#"} if kind is root else _schema(kind, usual, root)
+
+
+def _object_schema(kind: type, usual: Any, root: type) -> Plain:
     properties: Plain = {}
     required: list[str] = []
     for field in _fields(kind):
         default = field.default if usual is _MISSING or usual is None else getattr(usual, field.name)
-        properties[field.key] = _schema(field.type, default)
+        properties[field.key] = _nested(field.type, default, root)
         if default is _MISSING:
             required.append(field.key)
-        elif not dataclasses.is_dataclass(default):
+        elif not dataclasses.is_dataclass(default) and "$ref" not in properties[field.key]:
             properties[field.key]["default"] = _plain(default, _MISSING, False)
     schema: Plain = {"type": "object", "additionalProperties": False, "properties": properties}
     return {**schema, "required": required} if required else schema

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from sagacity_engine.saga import Saga, SagaFreedom, Step, StepFreedom
+from sagacity_engine.parts import SagaFreedom, StepFreedom
+from sagacity_engine.saga import Saga, Step
 from sagacity_models.forecast import SagaForecast
 from sagacity_optimizer.propose import optimize
 

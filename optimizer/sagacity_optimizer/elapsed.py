@@ -11,8 +11,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from sagacity_engine.parts import Kind
 from sagacity_engine.plan import StepPlan
-from sagacity_engine.saga import Kind
 from sagacity_models.forecast import Latency
 from sagacity_optimizer.outcomes import UNKNOWN, AttemptLaw, attempt_laws, half_ceilings_s, retry_rules
 from sagacity_optimizer.problem import Floats, Problem

@@ -13,8 +13,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from sagacity_engine.parts import Kind
 from sagacity_engine.retry import RetryPolicy
-from sagacity_engine.saga import Kind
 from sagacity_models.forecast import Regime, StepForecast
 from sagacity_optimizer.outcomes import CLASSES, UNKNOWN, Flags, half_ceilings_s
 from sagacity_optimizer.problem import Floats, Problem

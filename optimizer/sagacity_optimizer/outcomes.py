@@ -25,9 +25,11 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from sagacity_engine.errors import FailureClass
-from sagacity_engine.plan import OnFailure, StepPlan
+from sagacity_engine.parts import Compensation, Kind
+from sagacity_engine.plan import StepPlan
 from sagacity_engine.retry import RetryPolicy
-from sagacity_engine.saga import Compensation, Kind, Step
+from sagacity_engine.saga import Step
+from sagacity_engine.strategy import OnFailure
 from sagacity_models.forecast import Latency, StepForecast, UndoForecast
 
 CLASSES = tuple(FailureClass)

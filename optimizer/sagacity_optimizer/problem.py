@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sagacity_engine import precedence
+from sagacity_engine.parts import Kind
 from sagacity_engine.plan import Plan, author_plan
-from sagacity_engine.saga import Kind, Saga, Step
+from sagacity_engine.saga import Saga, Step
 from sagacity_models.forecast import SagaForecast
 from sagacity_optimizer import ideals, undo_times
 from sagacity_optimizer.errors import ForecastRefused

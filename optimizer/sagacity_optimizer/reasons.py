@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sagacity_engine.errors import FailureClass
-from sagacity_engine.plan import Plan, StepPlan, Strategy
+from sagacity_engine.plan import Plan, StepPlan
+from sagacity_engine.strategy import Strategy
 from sagacity_models.forecast import StepForecast
 from sagacity_optimizer.evaluation import Evaluation, StepEvaluation
 from sagacity_optimizer.problem import Problem

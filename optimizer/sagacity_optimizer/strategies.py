@@ -10,7 +10,7 @@ to an overloaded service. Where neither gains anything, the author's STANDARD_CO
 from __future__ import annotations
 
 from sagacity_engine.errors import FailureClass
-from sagacity_engine.plan import OnFailure, Strategy
+from sagacity_engine.strategy import OnFailure, Strategy
 from sagacity_optimizer.options import Choice, Effects
 from sagacity_optimizer.problem import Problem
 

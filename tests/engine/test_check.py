@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sagacity_engine.errors import PlanRefused
-from sagacity_engine.plan import OnFailure, Plan, StepPlan, Strategy, author_plan, check, require_legal
+from sagacity_engine.parts import Compensation, Kind, SagaFreedom, StepFreedom
+from sagacity_engine.plan import Plan, StepPlan, author_plan, check, require_legal
 from sagacity_engine.retry import RetryPolicy
-from sagacity_engine.saga import Compensation, Kind, Saga, SagaFreedom, Step, StepFreedom
+from sagacity_engine.saga import Saga, Step
+from sagacity_engine.strategy import OnFailure, Strategy
 
 
 @st.composite

@@ -19,7 +19,7 @@ from sagacity_engine import (
     define,
 )
 from sagacity_engine.events import AttemptUnknown, RunStarted, UnknownReason
-from sagacity_engine.journal import Entry
+from sagacity_engine.journal import Batch, Settle
 from sagacity_engine.testing import Effect, violations
 
 AT_ONCE = RetryPolicy(initial_interval_s=0.0)
@@ -38,13 +38,14 @@ class Mortal(MemoryJournal):
         """Dies at write number `left`, just before or just after it became durable."""
         self.left, self.durable, self.dead = left, durable, asyncio.Event()
 
-    async def append(self, entries: Sequence[Entry]) -> None:
+    def submit(self, batch: Batch, settle: Settle) -> None:
         self.left -= 1
-        if self.left > 0 or (self.left == 0 and self.durable):
-            await super().append(entries)
-        if self.left <= 0:
-            self.dead.set()
-            await asyncio.Event().wait()
+        if self.left > 0:
+            super().submit(batch, settle)
+            return
+        if self.left == 0 and self.durable:
+            super().submit(batch, lambda _: None)
+        self.dead.set()
 
 
 class Participants:

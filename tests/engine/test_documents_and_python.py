@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import inspect
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,9 @@ from sagacity_engine import (
     saga_document,
     saga_schema,
 )
+from sagacity_engine.parts import Approval, Breaker, LaunchFreedom, Lock, OnExpiry, Probe, WhenHeld
+from sagacity_engine.saga import SubSaga
+from sagacity_engine.strategy import OnFailure, OnTimeout, Strategy
 
 ROOT = Path(__file__).parents[2]
 GOA = ROOT / "examples" / "goa_trip.yaml"
@@ -208,47 +212,110 @@ RETRIES = st.builds(
 )
 
 
+PROBES = st.builds(
+    Probe,
+    action=st.sampled_from([None, {"http": {"url": "http://x/${input.id}"}}]),
+    start_to_close_timeout_s=numbers(1, 9),
+    retry=RETRIES,
+)
+BREAKERS = st.builds(Breaker, failure_threshold=st.integers(1, 9), open_s=numbers(1, 9))
+APPROVALS = st.builds(
+    Approval, expires_after_s=st.none() | numbers(1, 1e6), on_expiry=st.sampled_from(list(OnExpiry))
+)
+STANDARD = (Strategy.STANDARD_COMPENSATION, Strategy.IMMEDIATE_FULL_COMPENSATION)
+
+
 @st.composite
-def sagas(draw: st.DrawFn) -> Saga:
+def compensations(draw: st.DrawFn) -> Compensation:
+    return Compensation(
+        action=draw(st.sampled_from([None, {"http": {"url": "http://x/${input.id}"}}])),
+        cost=draw(numbers(0, 10)),
+        start_to_close_timeout_s=draw(numbers(1, 9)),
+        retry=draw(RETRIES),
+        after_failure=draw(st.booleans()),
+    )
+
+
+@st.composite
+def calls(draw: st.DrawFn, name: str, known: list[str], ways: list[Strategy]) -> Step:
+    """A step that calls a service, with every field that such a step can have."""
+    kind = draw(st.sampled_from([Kind.COMPENSATABLE, Kind.READ_ONLY, Kind.RETRIABLE]))
+    idempotent = draw(st.booleans())
+    timeout_s = draw(numbers(1, 100))
+    bounds = (timeout_s / 2, timeout_s * 2)
+    timeouts = [None, OnTimeout.COMPENSATE, *([OnTimeout.RETRY] if idempotent else [])]
+    return Step(
+        name=name,
+        service=draw(st.text(max_size=4)),
+        region=draw(st.text(max_size=4)),
+        kind=kind,
+        after=tuple(draw(st.lists(st.sampled_from(known), unique=True))) if known else (),
+        action=draw(st.sampled_from([None, {"http": {"body": {"a": ["${input.x}", 1, None]}}}])),
+        start_to_close_timeout_s=timeout_s,
+        schedule_to_start_timeout_s=draw(st.none() | numbers(1, 9)),
+        schedule_to_close_timeout_s=draw(st.none() | numbers(1, 9)),
+        heartbeat_timeout_s=draw(st.sampled_from([None, timeout_s / 2])),
+        retry=draw(RETRIES),
+        idempotent=idempotent,
+        cost=draw(numbers(0, 10)),
+        compensation=draw(compensations()) if kind is not Kind.READ_ONLY and draw(st.booleans()) else None,
+        on_timeout=draw(st.sampled_from(timeouts)),
+        on_failure=draw(st.none() | st.builds(OnFailure, permanent=st.sampled_from(ways))),
+        probe=draw(st.none() | PROBES) if kind is not Kind.READ_ONLY else None,
+        breaker=draw(st.none() | BREAKERS),
+        freedom=StepFreedom(
+            start_to_close_timeout_s=draw(st.sampled_from([None, bounds])),
+            hedge_delay_s=draw(st.sampled_from([None, (0.5, 2.0)])) if idempotent else None,
+        ),
+    )
+
+
+@st.composite
+def sagas(draw: st.DrawFn, depth: int = 2) -> Saga:
     """Definitions that use every field."""
     steps: list[Step] = []
     for number in range(draw(st.integers(1, 4))):
-        kind = draw(st.sampled_from([Kind.COMPENSATABLE, Kind.READ_ONLY, Kind.RETRIABLE]))
-        timeout_s = draw(numbers(1, 100))
-        bounds = (timeout_s / 2, timeout_s * 2)
-        undo = Compensation(
-            action=draw(st.sampled_from([None, {"http": {"url": "http://x/${input.id}"}}])),
-            cost=draw(numbers(0, 10)),
-            start_to_close_timeout_s=draw(numbers(1, 9)),
-            retry=draw(RETRIES),
-        )
-        steps.append(
-            Step(
-                name=f"s{number}",
-                service=draw(st.text(max_size=4)),
-                region=draw(st.text(max_size=4)),
-                kind=kind,
-                after=tuple(draw(st.lists(st.sampled_from([step.name for step in steps]), unique=True)))
-                if steps
-                else (),
-                action=draw(st.sampled_from([None, {"http": {"body": {"a": ["${input.x}", 1, None]}}}])),
-                start_to_close_timeout_s=timeout_s,
-                retry=draw(RETRIES),
-                idempotent=draw(st.booleans()),
-                optional=draw(st.booleans()),
-                cost=draw(numbers(0, 10)),
-                compensation=undo if kind is not Kind.READ_ONLY and draw(st.booleans()) else None,
-                freedom=StepFreedom(start_to_close_timeout_s=draw(st.sampled_from([None, bounds]))),
+        known = [step.name for step in steps if not step.alternative_to]
+        ways = [*STANDARD, *([Strategy.ROLLBACK_TO_SAVEPOINT] if number and steps[0].savepoint else [])]
+        step = draw(calls(f"s{number}", known, ways))
+        what = draw(st.sampled_from(["call", "optional", "savepoint", "approval", "alternative", "saga"]))
+        replaced = {step.alternative_to for step in steps}
+        required = [step.name for step in steps if not step.optional and step.name in {*known} - replaced]
+        if what == "optional" and Strategy.ROLLBACK_TO_SAVEPOINT not in ways:
+            step = replace(step, optional=True, skip_loss=draw(numbers(0, 9)), on_timeout=OnTimeout.SKIP)
+        elif what == "savepoint":
+            step = replace(step, savepoint=True, on_failure=None)
+        elif what == "approval":
+            step = Step(name=step.name, kind=Kind.READ_ONLY, after=step.after, approval=draw(APPROVALS))
+        elif what == "alternative" and required and not step.after:
+            step = replace(step, alternative_to=draw(st.sampled_from(required)))
+        elif what == "saga" and depth:
+            inner = draw(sagas(depth=depth - 1))
+            inner = replace(
+                inner, locks=tuple(replace(each, when_held=WhenHeld.REJECT) for each in inner.locks)
             )
-        )
+            step = Step(name=step.name, sub_saga=SubSaga(saga=inner, input={"id": "${input.id}"}))
+        steps.append(step)
     return Saga(
         name="s",
         version=draw(st.text(max_size=4)),
         steps=tuple(steps),
         deadline_s=draw(st.none() | numbers(1, 1000)),
         stages=draw(st.sampled_from([(), tuple((step.name,) for step in steps)])),
-        freedom=draw(st.builds(SagaFreedom, reorder=st.booleans(), breakers=st.booleans())),
+        freedom=draw(
+            st.builds(
+                SagaFreedom,
+                reorder=st.booleans(),
+                breakers=st.booleans(),
+                launch=st.builds(LaunchFreedom, wait_s_max=numbers(0, 9)),
+            )
+        ),
         policy=draw(st.builds(CostPolicy, failure_penalty=numbers(0, 9))),
+        locks=draw(
+            st.sampled_from([(), (Lock(key="room"), Lock(key="${input.id}", when_held=WhenHeld.WAIT))])
+        ),
+        retry_budget=draw(st.none() | st.integers(0, 9)),
+        rollbacks_max=draw(st.integers(0, 3)),
     )
 
 
@@ -271,6 +338,16 @@ def test_the_written_document_is_a_fixed_point() -> None:
     assert read_saga(written) == read_saga(goa_document())
 
 
+def test_the_hash_of_an_older_definition_stays() -> None:
+    """Runs are pinned by it, so a definition without newer fields has the hash it had before there were any."""
+    assert read_saga(goa_document()).definition_hash == (
+        "7b97befa9c6d2f217728af37338800540585f90a285ebb107e283ea4110f2161"
+    )
+    assert read_saga(yaml.safe_load(TWIN)).definition_hash == (
+        "41c064293a1493e1e75ea906af6ae762b53ce5afa3a07a96986f6f85029071c3"
+    )
+
+
 def test_the_hash_sees_every_change() -> None:
     """Any other number, name or order is another definition."""
     document = goa_document()
@@ -281,9 +358,14 @@ def test_the_hash_sees_every_change() -> None:
         {"steps": [{**document["steps"][0], "cost": 1.5}, *document["steps"][1:]]},
         {"steps": [document["steps"][1], document["steps"][0], *document["steps"][2:]]},
         {"policy": {"failure_penalty": 21}},
+        {"locks": [{"key": "goa"}]},
+        {"retry_budget": 5},
+        {"rollbacks_max": 2},
+        {"steps": [{**document["steps"][0], "savepoint": True}, *document["steps"][1:]]},
+        {"freedom": {**document["freedom"], "launch": {"wait_s_max": 5}}},
     ):
         hashes.add(read_saga({**document, **change}).definition_hash)
-    assert len(hashes) == 6
+    assert len(hashes) == 11
 
 
 # The schema.
@@ -293,9 +375,12 @@ def breaches(schema: dict[str, Any], value: Any, where: str = "") -> list[str]:
     """What is wrong with `value`, by the keywords of JSON Schema that the published schema uses."""
     known = {
         "$schema", "title", "default", "type", "properties", "additionalProperties", "required", "items",
-        "prefixItems", "minItems", "maxItems", "enum", "anyOf",
+        "prefixItems", "minItems", "maxItems", "enum", "anyOf", "$ref",
     }  # fmt: skip
     assert set(schema) <= known, set(schema) - known
+    if "$ref" in schema:
+        assert schema == {"$ref": "#"}, "the only reference is the one to the whole schema"
+        return breaches(saga_schema(), value, where)
     if "anyOf" in schema:
         options = [breaches(option, value, where) for option in schema["anyOf"]]
         return [] if [] in options else options[0]
@@ -346,6 +431,12 @@ def test_the_schema_accepts_the_example() -> None:
         {"steps": [{"service": "a"}]},
         {"steps": [{"name": "a", "idempotent": 1}]},
         {"steps": [{"name": "a", "freedom": {"maximum_attempts": [1]}}]},
+        {"steps": [{"name": "a", "sub_saga": {"saga": {"saga": "t", "steps": [{"nam": "b"}]}}}]},
+        {"steps": [{"name": "a", "sub_saga": {"input": {}}}]},
+        {"steps": [{"name": "a", "on_failure": {"permanent": "HOPE"}}]},
+        {"steps": [{"name": "a", "approval": {"expires_after_s": "soon"}}]},
+        {"locks": [{"when_held": "wait"}]},
+        {"retry_budget": "none"},
         {"deadline_s": "soon"},
         {"colour": "red"},
     ],
@@ -367,7 +458,12 @@ def test_the_schema_lists_every_field() -> None:
 
     schema = saga_schema()
     step = schema["properties"]["steps"]["items"]
-    [undo] = [option for option in step["properties"]["compensation"]["anyOf"] if "properties" in option]
+
+    def part_of(step: Any, name: str) -> Any:
+        [part] = [option for option in step["properties"][name]["anyOf"] if "properties" in option]
+        return part
+
+    undo = part_of(step, "compensation")
     for part, cls in (
         (schema, Saga),
         (schema["properties"]["freedom"], SagaFreedom),
@@ -377,6 +473,13 @@ def test_the_schema_lists_every_field() -> None:
         (step["properties"]["freedom"], StepFreedom),
         (undo, Compensation),
         (undo["properties"]["retry"], RetryPolicy),
+        (part_of(step, "probe"), Probe),
+        (part_of(step, "breaker"), Breaker),
+        (part_of(step, "approval"), Approval),
+        (part_of(step, "sub_saga"), SubSaga),
+        (part_of(step, "on_failure"), OnFailure),
+        (schema["properties"]["locks"]["items"], Lock),
+        (schema["properties"]["freedom"]["properties"]["launch"], LaunchFreedom),
     ):
         assert set(part["properties"]) == keys(cls)
         assert part["additionalProperties"] is False

@@ -46,9 +46,9 @@ from sagacity_engine.events import (
     UnknownReason,
 )
 from sagacity_engine.handlers import OUTPUT_BYTES_MAX
-from sagacity_engine.journal import Entry
-from sagacity_engine.machine import RunState
-from sagacity_engine.sqlite_file import connect_sqlite
+from sagacity_engine.journal import Batch, Settle
+from sagacity_engine.run_state import RunState
+from sagacity_engine.sqlite_connection import connect_sqlite
 from sagacity_engine.testing import violations
 
 Act = Callable[[Call], Any]
@@ -262,12 +262,14 @@ class Watching(MemoryJournal):
         super().__init__()
         self.durable: set[tuple[str, str, Direction, int]] = set()
 
-    async def append(self, entries: Sequence[Entry]) -> None:
-        await asyncio.sleep(0.001)
-        await super().append(entries)
-        for entry in entries:
-            if isinstance(entry.event, AttemptStarted):
-                self.durable.add((entry.run_id, entry.event.step, entry.event.direction, entry.event.attempt))
+    def submit(self, batch: Batch, settle: Settle) -> None:
+        asyncio.get_running_loop().call_later(0.001, self._submit, batch, settle)
+
+    def _submit(self, batch: Batch, settle: Settle) -> None:
+        super().submit(batch, settle)
+        for event in batch.events:
+            if isinstance(event, AttemptStarted):
+                self.durable.add((batch.run_id, event.step, event.direction, event.attempt))
 
 
 def test_nothing_is_called_before_its_intent_is_durable() -> None:
@@ -430,9 +432,8 @@ def open_run(journal: MemoryJournal, bound: BoundSaga, *events: Event, at: float
     """Leaves a run behind as a process that died would."""
     pinned = bound.saga.definition_hash
     started = RunStarted(run_id="r", at=at, definition_hash=pinned, plan=author_plan(bound.saga))
-    entries = [Entry("r", place, event) for place, event in enumerate([started, *events], start=1)]
     journal.open()
-    asyncio.run(journal.append(entries))
+    asyncio.run(journal.append(Batch("r", 1, (started, *events))))
     journal.close()
 
 
@@ -512,13 +513,13 @@ def test_an_altered_run_does_not_keep_the_others_from_recovering(
         for run_id in ("a", "b"):
             pinned = bound.saga.definition_hash
             started = RunStarted(run_id=run_id, at=1, definition_hash=pinned, plan=author_plan(bound.saga))
-            await journal.append([Entry(run_id, 1, started)])
+            await journal.append(Batch(run_id, 1, (started,)))
         journal.close()
 
     asyncio.run(leave())
     connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("DROP TRIGGER events_are_never_changed")
-    connection.execute("UPDATE events SET at = at + 1 WHERE run_id = 'a'")
+    connection.execute("DROP TRIGGER batches_are_never_changed")
+    connection.execute("UPDATE batches SET body = replace(body, '1', '2') WHERE number = 1")
     connection.close()
 
     async def go() -> None:

@@ -19,11 +19,14 @@ from sagacity_engine.events import (
     Status,
     UnknownReason,
 )
-from sagacity_engine.machine import RunState, advance, apply, begin, in_flight
+from sagacity_engine.machine import advance, apply
+from sagacity_engine.parts import Compensation, Kind, SagaFreedom
 from sagacity_engine.phases import StepPhase
-from sagacity_engine.plan import OnFailure, Plan, Strategy, author_plan
+from sagacity_engine.plan import Plan, author_plan
 from sagacity_engine.retry import RetryPolicy
-from sagacity_engine.saga import Compensation, Kind, Saga, SagaFreedom, Step
+from sagacity_engine.run_state import RunState, begin, in_flight
+from sagacity_engine.saga import Saga, Step
+from sagacity_engine.strategy import OnFailure, Strategy
 from sagacity_engine.testing import ScriptedServices, violations
 from sagacity_engine.virtual import Reply, VirtualHost
 

@@ -31,8 +31,8 @@ CASES: dict[str, tuple[object, str]] = {
     "empty name": (saga({"name": ""}), "step name '' is not usable"),
     "long name": (saga({"name": "x" * 129}), "is not usable"),
     "unknown field": (
-        saga({"name": "a", "timeout": 5}),
-        r"steps\[0\] has an unknown field 'timeout'; the fields are",
+        saga({"name": "a", "colour": 5}),
+        r"steps\[0\] has an unknown field 'colour'; the fields are",
     ),
     "misspelt field": (
         saga({"name": "a", "idempotant": True}),
@@ -43,11 +43,47 @@ CASES: dict[str, tuple[object, str]] = {
     "dangling": (saga({"name": "a", "after": ["z"]}), "step 'a' is after 'z', which is no step"),
     "dangling reference": (
         saga({"name": "a", "action": {"u": "${steps.z.output.id}"}}),
-        "step 'a' is after 'z'",
+        "step 'a': action refers to the output of 'z', which is no step of this saga; the steps are a",
     ),
     "bad reference": (
         saga({"name": "a", "action": {"u": "${env.HOME}"}}),
-        r"\$\{env\.HOME\} is no usable reference",
+        r"step 'a': action: \$\{env\.HOME\} is no usable reference; write \$\{input\.field\}",
+    ),
+    "reference to everything": (
+        saga({"name": "a", "action": {"u": "${input}"}}),
+        r"\$\{input\} is no usable",
+    ),
+    "open reference": (
+        saga({"name": "a", "action": {"u": ["x", "a ${input.id and b"]}}),
+        r"step 'a': action: '\$\{input\.id and b' begins a reference that no '\}' ends; write",
+    ),
+    "reference in a key": (
+        saga({"name": "a", "action": {"u": {"${input.id}": 1}}}),
+        r"step 'a': action: the key '\$\{input\.id\}' holds a reference, which only values may",
+    ),
+    "reference to a later step": (
+        saga({"name": "a", "action": {"u": "${steps.b.output}"}}, {"name": "b"}),
+        "step 'a': action refers to the output of 'b', which is listed after it; swap them, or refer to an",
+    ),
+    "reference of an undo to a later step": (
+        saga({"name": "a", "compensation": {"action": {"u": "${steps.b.output}"}}}, {"name": "b"}),
+        "step 'a': compensation.action refers to the output of 'b', which is listed after it",
+    ),
+    "reference to the own output": (
+        saga({"name": "a", "action": {"u": "${steps.a.output.id}"}}),
+        "action refers to the output of 'a', its own, which is not there yet; refer to an earlier step",
+    ),
+    "probe refers to the own output": (
+        saga({"name": "a", "probe": {"action": {"u": "${steps.a.output.id}"}}}),
+        "probe.action refers to the output of 'a', its own, which is not there yet",
+    ),
+    "dangling reference of a sub-saga": (
+        saga({"name": "a", "sub_saga": {"saga": saga(), "input": {"u": "${steps.z.output}"}}}),
+        "step 'a': sub_saga.input refers to the output of 'z', which is no step",
+    ),
+    "alternative refers to what it replaces": (
+        saga(STEP, {"name": "b", "alternative_to": "a", "action": {"u": "${steps.a.output}"}}),
+        "step 'b': action refers to the output of 'a', in whose place it runs, so there is none",
     ),
     "named twice": (saga(STEP, {"name": "b", "after": ["a", "a"]}), "step 'b' names a step twice in 'after'"),
     "cycle": (
@@ -156,6 +192,14 @@ CASES: dict[str, tuple[object, str]] = {
     "stages too early": (
         saga(STEP, {"name": "b", "after": ["a"]}, stages=[["a", "b"]]),
         "stages start 'b' together with or before 'a'",
+    ),
+    "retriable before the pivot by the way": (
+        saga(
+            {"name": "r", "kind": "retriable"},
+            {"name": "c", "after": ["r"]},
+            {"name": "p", "kind": "pivot"},
+        ),
+        "the order runs in a circle: .*r after p.*give a retriable step before the pivot a compensation",
     ),
     "deep nesting": (
         saga({"name": "a", "action": deep(100_000)}),

@@ -23,10 +23,12 @@ from sagacity_engine.events import (
     UnknownReason,
 )
 from sagacity_engine.machine import apply, replay
+from sagacity_engine.parts import Compensation, Kind, SagaFreedom
 from sagacity_engine.phases import StepPhase
-from sagacity_engine.plan import OnFailure, Plan, Strategy, author_plan
+from sagacity_engine.plan import Plan, author_plan
 from sagacity_engine.retry import RetryPolicy
-from sagacity_engine.saga import Compensation, Kind, Saga, SagaFreedom, Step
+from sagacity_engine.saga import Saga, Step
+from sagacity_engine.strategy import OnFailure, Strategy
 from sagacity_engine.testing import Effect, ScriptedServices, violations
 from sagacity_engine.virtual import Reply, VirtualHost
 

@@ -19,11 +19,13 @@ from sagacity_engine.events import (
     Status,
     UnknownReason,
 )
-from sagacity_engine.machine import RunState, apply, begin, replay
+from sagacity_engine.machine import apply, replay
+from sagacity_engine.parts import Compensation, Kind
 from sagacity_engine.phases import TRANSITIONS, StepPhase, Turn, transition_diagram, transition_table
 from sagacity_engine.plan import author_plan
 from sagacity_engine.retry import RetryPolicy
-from sagacity_engine.saga import Compensation, Kind, Saga, Step
+from sagacity_engine.run_state import RunState, begin
+from sagacity_engine.saga import Saga, Step
 
 SAGA = Saga(
     name="table",

@@ -9,17 +9,10 @@ from dataclasses import dataclass
 import pytest
 
 from sagacity_engine.errors import FailureClass
+from sagacity_engine.parts import Compensation, CostPolicy, Kind, SagaFreedom, StepFreedom
 from sagacity_engine.plan import Plan
 from sagacity_engine.retry import RetryPolicy
-from sagacity_engine.saga import (
-    Compensation,
-    CostPolicy,
-    Kind,
-    Saga,
-    SagaFreedom,
-    Step,
-    StepFreedom,
-)
+from sagacity_engine.saga import Saga, Step
 from sagacity_models.forecast import (
     Latency,
     Regime,

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from sagacity_engine.advisor import Context, Launch, ask
+from sagacity_engine.parts import SagaFreedom
 from sagacity_engine.plan import author_plan
-from sagacity_engine.saga import Saga, SagaFreedom
+from sagacity_engine.saga import Saga
 from sagacity_models.forecast import SagaForecast
 from sagacity_optimizer import (
     ModelAdvisor,

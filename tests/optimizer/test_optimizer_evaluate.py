@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from sagacity_engine.plan import OnFailure, Plan, Strategy, author_plan, staged_steps
+from sagacity_engine.plan import Plan, author_plan, staged_steps
+from sagacity_engine.strategy import OnFailure, Strategy
 from sagacity_optimizer import Evaluation, evaluate, optimize
 from sagacity_optimizer.errors import ForecastRefused, PlanNotEvaluable
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from sagacity_engine.parts import Kind
 from sagacity_engine.plan import Plan, author_plan, staged_steps
-from sagacity_engine.saga import Kind
 from sagacity_optimizer import bounds, evaluate, ideals, optimize
 from sagacity_optimizer.index import Folded, chain_cost, folded, index_order
 from sagacity_optimizer.options import Terms, option_table, terms_of

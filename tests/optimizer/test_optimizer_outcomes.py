@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from sagacity_engine.errors import FailureClass
-from sagacity_engine.plan import OnFailure, Strategy, author_plan
+from sagacity_engine.parts import Compensation, Kind
+from sagacity_engine.plan import author_plan
 from sagacity_engine.retry import RetryPolicy
-from sagacity_engine.saga import Compensation, Kind, Step
+from sagacity_engine.saga import Step
+from sagacity_engine.strategy import OnFailure, Strategy
 from sagacity_models.forecast import Latency, Regime, StepForecast, UndoForecast
 from sagacity_optimizer.masses import FIELDS
 from sagacity_optimizer.options import option_table

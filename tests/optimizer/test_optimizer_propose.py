@@ -9,9 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sagacity_engine.errors import FailureClass
-from sagacity_engine.plan import Strategy, author_plan, check
+from sagacity_engine.parts import CostPolicy, SagaFreedom, StepFreedom
+from sagacity_engine.plan import author_plan, check
 from sagacity_engine.retry import RetryPolicy
-from sagacity_engine.saga import CostPolicy, SagaFreedom, Step, StepFreedom
+from sagacity_engine.saga import Step
+from sagacity_engine.strategy import Strategy
 from sagacity_models.forecast import Latency, Regime, SagaForecast, StepForecast, UndoForecast
 from sagacity_optimizer import evaluate, optimize
 
@@ -148,7 +150,8 @@ def test_failing_on_purpose_is_never_advised() -> None:
 
 def test_an_uncertain_pivot_is_no_bargain() -> None:
     """A pivot whose refusal would undo much is given no timeout that leaves its outcome unknown instead."""
-    from sagacity_engine.saga import Compensation, Kind, Saga
+    from sagacity_engine.parts import Compensation, Kind
+    from sagacity_engine.saga import Saga
 
     bounds = StepFreedom(start_to_close_timeout_s=(0.1, 60.0), maximum_attempts=(1, 5))
     saga = Saga(

@@ -18,7 +18,19 @@ AT_MAX = 253_402_300_800.0  # the end of the year 9999: what calendars can still
 
 
 def _inline(schema: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in schema.items() if key != "$schema"}
+    """The schema as a part of another: what refers to the whole document says so in words."""
+    inlined: dict[str, Any] = _unreferring(schema)
+    return {key: value for key, value in inlined.items() if key != "$schema"}
+
+
+def _unreferring(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_unreferring(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if schema.get("$ref") == "#":
+        return {"type": "object", "description": "Another document of the same shape."}
+    return {key: _unreferring(value) for key, value in schema.items()}
 
 
 SagaDocument = Annotated[dict[str, Any], WithJsonSchema(_inline(saga_schema()))]

@@ -31,7 +31,8 @@ from sagacity_engine.events import (
     RunStarted,
     Status,
 )
-from sagacity_engine.saga import Kind, Saga
+from sagacity_engine.parts import Kind
+from sagacity_engine.saga import Saga
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

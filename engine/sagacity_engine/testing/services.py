@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 from sagacity_engine.events import AttemptStarted, Direction
 from sagacity_engine.handlers import idempotency_key
-from sagacity_engine.machine import RunState
+from sagacity_engine.run_state import RunState
 from sagacity_engine.testing.invariants import Effect
-from sagacity_engine.virtual import Reply, attempt_timeout_s
+from sagacity_engine.timeouts import attempt_timeout_s
+from sagacity_engine.virtual import Reply
 
 Script = Mapping[tuple[str, Direction], Sequence[Reply]]
 
@@ -56,7 +57,8 @@ class ScriptedServices:
     def _enter(self, state: RunState, attempt: AttemptStarted) -> None:
         ledger = self.ledger.setdefault(state.started.run_id, [])
         honours = attempt.direction is Direction.UNDO or state.saga.by_name[attempt.step].idempotent
-        key = idempotency_key(state.started.run_id, attempt.step, attempt.direction)
+        again = state.steps[attempt.step].round
+        key = idempotency_key(state.started.run_id, attempt.step, attempt.direction, again)
         if honours and any(effect.key == key for effect in ledger):
             return
         ledger.append(

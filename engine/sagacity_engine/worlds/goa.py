@@ -7,8 +7,9 @@ down before any policy was run on them.
 
 from __future__ import annotations
 
+from sagacity_engine.parts import Compensation, CostPolicy, Kind, SagaFreedom, StepFreedom
 from sagacity_engine.retry import RetryPolicy
-from sagacity_engine.saga import Compensation, CostPolicy, Kind, Saga, SagaFreedom, Step, StepFreedom
+from sagacity_engine.saga import Saga, Step
 from sagacity_engine.worlds.law import Effect, StepLaw, WorldLaw
 from sagacity_engine.worlds.outages import OutageLaw
 

@@ -1,0 +1,72 @@
+"""How a run ends once nothing is in flight and nothing is owed: well, taken back, given up, or with a person.
+
+A run that a person must look at says why, and what may be done about it. Every error of undos that went
+side by side is kept: each step has its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sagacity_engine.events import Status
+from sagacity_engine.phases import StepPhase
+from sagacity_engine.run_state import RunState
+from sagacity_engine.settling import settled
+from sagacity_engine.undo_order import stands
+
+_NOT_DONE = frozenset({StepPhase.FAILED, StepPhase.UNCERTAIN, StepPhase.UNDONE})
+
+
+@dataclass(frozen=True, slots=True)
+class EndRun:
+    """Nothing is left to do."""
+
+    status: Status
+    reason: str = ""
+    step: str = ""
+
+
+def ending(state: RunState) -> EndRun:
+    """The end of a run for which nothing more can be done."""
+    if state.abandoned is not None:
+        why = f"abandoned by {state.abandoned.who}: {state.abandoned.why}".rstrip(": ")
+        return EndRun(Status.ABANDONED, why, state.abandoned.step)
+    for name, reason in troubles(state):
+        return EndRun(Status.NEEDS_ATTENTION, reason, name)
+    if state.abort is not None and state.aborting:
+        return EndRun(Status.COMPENSATED, state.abort.cause, state.abort.step)
+    return EndRun(Status.COMPLETED)
+
+
+def troubles(state: RunState) -> Iterator[tuple[str, str]]:
+    """Every (step, reason) that a person must look at before the run can end."""
+    yield from state.attention
+    noted = {name for name, _ in state.attention}
+    for name, step in state.steps.items():
+        if name in noted:
+            continue
+        if step.phase is StepPhase.COMPENSATION_FAILED:
+            yield name, f"its compensation failed for good: {step.error}"
+        elif state.aborting:
+            if stands(state, name):
+                yield name, "its effect stands and has no compensation"
+        elif step.phase in _NOT_DONE and not settled(state, name):
+            # The pivot succeeded although the run had turned back: what gave up before that is not done.
+            yield name, f"given up before the pivot succeeded: {step.error}"
+
+
+def rollback_ending(state: RunState) -> EndRun | None:
+    """Why a run cannot begin anew from its savepoint; None when everything after it is taken back."""
+    assert state.rollback is not None, "only a run that goes back to a savepoint is asked"
+    for name, reason in state.attention:
+        return EndRun(Status.NEEDS_ATTENTION, reason, name)
+    for name, step in state.steps.items():
+        if name not in state.rollback.steps:
+            continue
+        if step.phase is StepPhase.COMPENSATION_FAILED:
+            reason = f"its compensation failed for good: {step.error}"
+            return EndRun(Status.NEEDS_ATTENTION, reason, name)
+        if stands(state, name):
+            return EndRun(Status.NEEDS_ATTENTION, "its effect stands and has no compensation", name)
+    return None

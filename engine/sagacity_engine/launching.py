@@ -1,0 +1,284 @@
+"""From a durable intent to a call: through the service's guards, and back with what the call came to.
+
+A call of an action may be refused by an open breaker, or wait for one of the service's places; an undo goes
+first and is never refused. What never was called definitely failed. A failure passes the service's retry
+budget, and the advisor if it is asked about failures, before the machine judges it: what they say is part of
+the event, so that a replay judges alike.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from sagacity_engine.attempts import NEVER_CALLED, Attempt, Surroundings
+from sagacity_engine.calls import call_of
+from sagacity_engine.counsel import Counsel
+from sagacity_engine.errors import FailureClass
+from sagacity_engine.events import (
+    Answer,
+    AttemptFailed,
+    AttemptHedged,
+    AttemptStarted,
+    AttemptUnknown,
+    Direction,
+    Event,
+    ProbeAnswered,
+    UnknownReason,
+)
+from sagacity_engine.handlers import Action, Handler
+from sagacity_engine.inner_runs import InnerRuns
+from sagacity_engine.machine import Launch
+from sagacity_engine.outcomes import Outcomes
+from sagacity_engine.run_state import in_flight
+from sagacity_engine.service_guards import ServiceGuard, ServiceGuards, healthy_outcome
+from sagacity_engine.verdict import would_retry
+
+if TYPE_CHECKING:
+    from sagacity_engine.driver import RunDriver
+
+CIRCUIT_OPEN = "CircuitOpen"
+"""The error type of an attempt that an open breaker refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launching:
+    """What all launchers of one engine share."""
+
+    around: Surroundings
+    guards: ServiceGuards
+    inner: InnerRuns
+    counsel: Counsel | None
+
+
+class Launcher:
+    """Makes the calls of one run."""
+
+    __slots__ = ("_advised", "_driver", "_open", "_queued", "_shared")
+
+    def __init__(self, shared: Launching, driver: RunDriver) -> None:
+        self._shared = shared
+        self._driver = driver
+        self._open: dict[str, Attempt] = {}  # By step: a step has at most one attempt at a time.
+        self._queued: dict[str, _Queued] = {}
+        self._advised = 0  # Failures about which the advisor is being asked.
+
+    @property
+    def in_flight(self) -> int:
+        """Calls whose end is still to come."""
+        return len(self._open) + len(self._queued) + self._advised
+
+    def launch(self, launch: Launch) -> None:
+        """Makes the call of an attempt whose intent is durable; returns at once."""
+        if isinstance(launch, AttemptHedged):
+            if launch.step in self._open:
+                self._open[launch.step].hedge()
+        elif self._driver.state.saga.by_name[launch.step].sub_saga is not None:
+            self._shared.inner.begin(self._driver, launch)
+        else:
+            self._pass(launch, self._guard(launch))
+
+    def recovered(self) -> Iterator[Event]:
+        """What is known of the attempts that a former process left behind; inner runs are taken up again."""
+        for attempt in in_flight(self._driver.state):
+            if self._driver.state.saga.by_name[attempt.step].sub_saga is not None:
+                self._shared.inner.begin(self._driver, attempt)
+            else:
+                yield self._crashed(attempt)
+
+    def turn_back(self) -> None:
+        """The run turns back: actions not called yet will not be, and inner runs are cancelled."""
+        for queued in tuple(self._queued.values()):
+            if queued.started.direction is Direction.FORWARD:
+                queued.give_up("the run turned back")
+        self._shared.inner.turn_back(self._driver)
+
+    def stop_waiting(self) -> None:
+        """The engine closes: what has not been called will not be."""
+        for queued in tuple(self._queued.values()):
+            queued.give_up("the engine closed")
+
+    def abandon(self) -> None:
+        """Leaves every call alone; nobody is told how it ends."""
+        for queued in self._queued.values():
+            queued.forget()
+        self._queued.clear()
+        for attempt in self._open.values():
+            attempt.abandon()
+            self._guard(attempt.started).leave()
+        self._open.clear()
+        self._shared.inner.leave(self._driver)
+
+    def _pass(self, started: AttemptStarted, guard: ServiceGuard) -> None:
+        state, now = self._driver.state, self._driver.now()
+        if started.direction is Direction.FORWARD:
+            if state.steps[started.step].attempts == state.steps[started.step].base + 1:
+                guard.earn()
+            wait_s = guard.refusal_s(state.plan.by_name[started.step].breaker, now)
+            if wait_s is not None:
+                self._refuse(started, CIRCUIT_OPEN, f"the breaker of {guard.service!r} is open", wait_s)
+                return
+        queued = _Queued(started, guard, self._go, self._give_up)
+        if queued.enter(
+            self._shared.around.loop, state.saga.by_name[started.step].schedule_to_start_timeout_s
+        ):
+            self._call(started)
+        else:
+            self._queued[started.step] = queued
+
+    def _go(self, queued: _Queued, waited_s: float) -> None:
+        del self._queued[queued.started.step]
+        self._call(queued.started, waited_s)
+
+    def _give_up(self, queued: _Queued, why: str) -> None:
+        del self._queued[queued.started.step]
+        self._refuse(queued.started, NEVER_CALLED, f"{why}; the function was not called")
+
+    def _call(self, started: AttemptStarted, waited_s: float = 0.0) -> None:
+        state = self._driver.state
+        handler = self._driver.bound.handlers[started.step]
+        forward = started.direction is Direction.FORWARD
+        action = _action(handler, started.direction)
+        assert action is not None, "a bound saga has every function that its definition declares"
+        declared = state.saga.by_name[started.step]
+        limit_s = declared.schedule_to_start_timeout_s if forward else None
+        attempt = Attempt(
+            self._shared.around,
+            started,
+            action,
+            call_of(state, started),
+            self._driver.now,
+            self._settled,
+            schedule_to_start_s=None if limit_s is None else max(0.0, limit_s - waited_s),
+            heartbeat_s=declared.heartbeat_timeout_s if forward else None,
+        )
+        if not attempt.ended:
+            self._open[started.step] = attempt
+
+    def _settled(self, attempt: Attempt, outcome: Event) -> None:
+        self._open.pop(attempt.started.step, None)
+        guard = self._guard(attempt.started)
+        guard.leave()
+        guard.report(healthy_outcome(outcome), self._driver.now())
+        self.deliver(outcome)
+
+    def _guard(self, started: AttemptStarted) -> ServiceGuard:
+        return self._shared.guards.of(self._driver.state.saga.by_name[started.step].service)
+
+    def deliver(self, outcome: Event) -> None:
+        """Hands an outcome to the run, with what the retry budget and the advisor say of it."""
+        if not isinstance(outcome, AttemptFailed | AttemptUnknown) or outcome.direction is Direction.UNDO:
+            self._driver.put(outcome)
+            return
+        outcome = self._budgeted(outcome)
+        counsel = self._shared.counsel
+        if counsel is None or not counsel.concerns(self._driver.state, outcome):
+            self._driver.put(outcome)
+        else:
+            self._advised += 1
+            counsel.ask(self._driver.state.copy(), outcome, self._advise)
+
+    def _advise(self, outcome: Event) -> None:
+        self._advised -= 1
+        self._driver.put(outcome)
+
+    def _budgeted(self, outcome: AttemptFailed | AttemptUnknown) -> AttemptFailed | AttemptUnknown:
+        state = self._driver.state
+        if isinstance(outcome, AttemptFailed) and outcome.error_type == CIRCUIT_OPEN:
+            return outcome  # Nothing was called.
+        guard = self._shared.guards.of(state.saga.by_name[outcome.step].service)
+        if guard.retries_left is None or not would_retry(state, outcome):
+            return outcome
+        paid = guard.spend()
+        return outcome if paid else replace(outcome, retry_refused=True)
+
+    def _refuse(
+        self, started: AttemptStarted, error_type: str, message: str, retry_after_s: float | None = None
+    ) -> None:
+        outcomes = Outcomes(started, self._driver.now(), self._shared.around.draw)
+        self.deliver(
+            outcomes.failed(error_type, message, FailureClass.CASCADING, retry_after_s=retry_after_s)
+        )
+
+    def _crashed(self, attempt: AttemptStarted) -> Event:
+        words = "the engine stopped while the attempt was in flight"
+        jitter, at = self._shared.around.draw(), self._driver.now()
+        if attempt.direction is Direction.PROBE:
+            return ProbeAnswered(
+                at=at,
+                step=attempt.step,
+                attempt=attempt.attempt,
+                answer=Answer.CANNOT_TELL,
+                message=words,
+                jitter=jitter,
+            )
+        return AttemptUnknown(
+            at=at,
+            step=attempt.step,
+            direction=attempt.direction,
+            attempt=attempt.attempt,
+            reason=UnknownReason.CRASHED,
+            message=words,
+            jitter=jitter,
+        )
+
+
+def _action(handler: Handler, direction: Direction) -> Action | None:
+    match direction:
+        case Direction.FORWARD:
+            return handler.action
+        case Direction.UNDO:
+            return handler.compensation
+        case Direction.PROBE:
+            return handler.probe
+
+
+class _Queued:
+    """An attempt that waits for one of its service's places."""
+
+    __slots__ = ("_go", "_refuse", "_since", "_timer", "guard", "started")
+
+    def __init__(
+        self,
+        started: AttemptStarted,
+        guard: ServiceGuard,
+        go: Callable[[_Queued, float], None],
+        refuse: Callable[[_Queued, str], None],
+    ) -> None:
+        self.started = started
+        self.guard = guard
+        self._go = go
+        self._refuse = refuse
+        self._since = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def enter(self, loop: asyncio.AbstractEventLoop, limit_s: float | None) -> bool:
+        """Whether there is a place at once; else begins to wait for one, at most `limit_s` seconds."""
+        if self.guard.enter(self.go, urgent=self.started.direction is Direction.UNDO):
+            return True
+        self._since = loop.time()
+        if limit_s is not None:
+            self._timer = loop.call_later(limit_s, self.give_up, f"no place within {limit_s:g} s")
+        return False
+
+    def go(self) -> None:
+        """A place is free: makes the call."""
+        self._stop_timer()
+        self._go(self, asyncio.get_running_loop().time() - self._since)
+
+    def give_up(self, why: str) -> None:
+        """Waits no longer: the attempt failed without a call."""
+        if self.guard.withdraw(self.go):
+            self._stop_timer()
+            self._refuse(self, why)
+
+    def forget(self) -> None:
+        """Waits no longer, and nobody is told."""
+        self.guard.withdraw(self.go)
+        self._stop_timer()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
