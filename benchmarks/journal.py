@@ -20,7 +20,15 @@ from pathlib import Path
 
 from sagacity_engine.codec import encode_batch
 from sagacity_engine.errors import JournalRefused
-from sagacity_engine.events import AttemptStarted, AttemptSucceeded, Direction, Event, RunEnded, RunStarted, Status
+from sagacity_engine.events import (
+    AttemptStarted,
+    AttemptSucceeded,
+    Direction,
+    Event,
+    RunEnded,
+    RunStarted,
+    Status,
+)
 from sagacity_engine.journal import Batch
 from sagacity_engine.plan import author_plan
 from sagacity_engine.saga import Saga, Step
@@ -63,9 +71,13 @@ class Clients:
         self._left = concurrent
         for _ in range(concurrent):
             self._next()
-        while self._busy and not self._done.done():
-            await asyncio.sleep(0)
+        if self._busy:
+            self._spin()
         await self._done
+
+    def _spin(self) -> None:
+        if not self._done.done():
+            asyncio.get_running_loop().call_soon(self._spin)
 
     def _next(self) -> None:
         batches = next(self._stories, None)
@@ -135,7 +147,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--sagas", type=int, default=4_000, help="sagas per figure, an eighth of them one by one")
+    parser.add_argument(
+        "--sagas", type=int, default=4_000, help="sagas per figure, an eighth of them one by one"
+    )
     parser.add_argument("--durability", choices=("full", "normal"), default="full")
     parser.add_argument("--busy", action="store_true", help="keep the event loop's thread busy")
     given = parser.parse_args()
@@ -147,7 +161,9 @@ def main() -> None:
             path = Path(folder) / f"journal-{concurrent}.db"
             rate, share, size = journal(path, number, concurrent, given.durability, given.busy)
             bare = floor(Path(folder) / f"floor-{concurrent}.db", number, concurrent)
-            print(f"{concurrent:>9} {rate:>9,.0f} {6 * rate:>10,.0f} {12 * rate:>9,.0f} {share:>14.1f}", end="")
+            print(
+                f"{concurrent:>9} {rate:>9,.0f} {6 * rate:>10,.0f} {12 * rate:>9,.0f} {share:>14.1f}", end=""
+            )
             print(f" {size:>11,.0f} {bare:>15,.0f} {rate / bare:>6.2f}")
 
 

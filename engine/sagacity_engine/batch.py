@@ -59,10 +59,11 @@ class Request:
 
 def require_whole(batch: Batch) -> None:
     """Asserts what the callers of `submit` owe: events, of which the run's first and no other starts it."""
-    assert batch.events, "a batch without events"
+    first, *others = batch.events
     assert batch.seq >= 1, "events are numbered from 1"
-    for place, event in enumerate(batch.events, start=batch.seq):
-        assert isinstance(event, RunStarted) == (place == 1), "a run starts with RunStarted, and only once"
+    assert isinstance(first, RunStarted) == (batch.seq == 1), "a run starts with RunStarted"
+    for event in others:
+        assert not isinstance(event, RunStarted), "a run starts once"
 
 
 async def appended(submit: Callable[[Batch, Settle], None], batch: Batch) -> None:

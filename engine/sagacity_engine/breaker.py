@@ -96,7 +96,7 @@ class ServiceBreaker:
 
     def _probe(self, breaker: Breaker, now: float) -> float | None:
         probes = self._probes
-        while probes and not 0 <= now - probes[0] < breaker.open_s:
+        while probes and (probes[0] + breaker.open_s - now <= 0 or probes[0] > now):
             probes.popleft()  # It never reported, or was let through by a clock that is ahead.
         if len(probes) >= breaker.probes:
             return probes[0] + breaker.open_s - now

@@ -15,11 +15,13 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
+from json.encoder import encode_basestring_ascii
+from math import isfinite
 from operator import attrgetter
 from typing import Any, get_args
 
 from sagacity_engine.errors import IllegalEvent, SagaRefused
-from sagacity_engine.events import Event, RunStarted
+from sagacity_engine.events import Direction, Event, RunStarted
 from sagacity_engine.plan import Plan
 from sagacity_engine.wire import from_plain, to_plain
 
@@ -46,18 +48,16 @@ def encode_batch(events: Iterable[Event]) -> tuple[str, PlanText | None]:
 
     Raises `TypeError` or `ValueError` for what JSON cannot say.
     """
-    named: PlanText | None = None
-    records: list[tuple[str, dict[str, Any]]] = []
+    plan: PlanText | None = None
+    records: list[str] = []
     for event in events:
         kind = type(event).__name__
-        body = _body(kind, event)
         if isinstance(event, RunStarted):
-            named = plan_text(event.plan)
-            body["plan"] = named.hash
-            if event.definition_hash == event.plan.definition_hash:
-                del body["definition_hash"]
-        records.append((kind, body))
-    return _to_json(records), named
+            plan = plan_text(event.plan)
+            records.append(_started_record(event, plan))
+        else:
+            records.append(f'["{kind}",{_WRITERS[kind].text(event)}]')
+    return f"[{','.join(records)}]", plan
 
 
 def decode_batch(text: str, plan_named: Callable[[str], Plan]) -> tuple[Event, ...]:
@@ -80,7 +80,7 @@ def plan_named(text: str) -> str:
 def encode(event: Event) -> tuple[str, str]:
     """One record's kind and text; raises `TypeError` or `ValueError` for what JSON cannot say."""
     kind = type(event).__name__
-    return kind, _to_json(_body(kind, event))
+    return kind, _WRITERS[kind].text(event)
 
 
 def decode(kind: str, text: str) -> Event:
@@ -132,25 +132,50 @@ def _started(body: dict[str, Any], plan_named: Callable[[str], Plan]) -> Event:
     return dataclasses.replace(event, plan=plan)
 
 
-def _body(kind: str, event: Event) -> dict[str, Any]:
-    names, values, usual = _FIELDS[kind]
-    return {
+def _started_record(event: RunStarted, plan: PlanText) -> str:
+    body = {
         name: value
-        for name, value, default in zip(names, values(event), usual, strict=True)
-        if value is not default and value != default
+        for name, default in _WRITERS[RunStarted.__name__].defaults
+        if (value := getattr(event, name)) != default
     }
+    body["plan"] = plan.hash
+    if event.definition_hash == event.plan.definition_hash:
+        del body["definition_hash"]
+    return _to_json((RunStarted.__name__, body))
 
 
-def _fields(kind: type) -> tuple[tuple[str, ...], Callable[[object], tuple[Any, ...]], tuple[Any, ...]]:
-    """The names of the fields, what reads them all at once, and their defaults."""
-    fields = dataclasses.fields(kind)
-    names = tuple(field.name for field in fields)
-    usual = tuple(
-        field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-        for field in fields
-    )
-    values: Callable[[object], Any] = attrgetter(*names)
-    return names, values if len(names) > 1 else (lambda event: (values(event),)), usual
+class _Writer:
+    """Writes the fields of one class of events as a JSON object; looks the class up once."""
+
+    def __init__(self, kind: type) -> None:
+        self.defaults = tuple((field.name, _default(field)) for field in dataclasses.fields(kind))
+        required = [name for name, default in self.defaults if default is dataclasses.MISSING]
+        self._optional = [
+            (f',"{name}":', name, default) for name, default in self.defaults if name not in required
+        ]
+        self._form = ",".join(f'"{name}":%s' for name in required)
+        # With a name that always comes twice, what is read is always a tuple.
+        self._required = attrgetter(*required, required[0])
+
+    def text(self, event: Event) -> str:
+        """The object, without the fields that have their default."""
+        values = self._required(event)
+        text = self._form % tuple([_VALUES.get(type(value), _to_json)(value) for value in values[:-1]])
+        for key, name, default in self._optional:
+            value = getattr(event, name)
+            if value is not default and value != default:
+                text += key + _VALUES.get(type(value), _to_json)(value)
+        return "{" + text + "}"
+
+
+def _number(value: float) -> str:
+    if not isfinite(value):
+        raise ValueError(f"{value!r} is no number that JSON can say")
+    return repr(value)
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
 def _other(value: object) -> object:
@@ -165,9 +190,18 @@ def _text(plan: Plan) -> PlanText:
     return PlanText(hashlib.sha256(document.encode()).hexdigest(), document)
 
 
-_ENCODER = json.JSONEncoder(separators=(",", ":"), check_circular=False, allow_nan=False, default=_other)
-_to_json = _ENCODER.encode
-_FIELDS = {name: _fields(kind) for name, kind in KINDS.items()}
+_to_json = json.JSONEncoder(
+    separators=(",", ":"), check_circular=False, allow_nan=False, default=_other
+).encode
+_VALUES: dict[type, Callable[[Any], str]] = {
+    str: encode_basestring_ascii,
+    Direction: encode_basestring_ascii,
+    int: int.__repr__,
+    float: _number,
+}
+"""What writes the most frequent values faster than an encoder that first has to look what they are."""
+
+_WRITERS = {name: _Writer(kind) for name, kind in KINDS.items()}
 _NO_PLAN: Mapping[str, Any] = {"saga": "", "definition_hash": "", "steps": ()}
 _LATEST: dict[int, tuple[Plan, PlanText]] = {}
 _text_of_equal = lru_cache(maxsize=PLANS_MAX)(_text)

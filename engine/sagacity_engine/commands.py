@@ -6,7 +6,7 @@ event changes the state. Nothing here waits or draws.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sagacity_engine.endings import EndRun, ending, rollback_ending
@@ -59,22 +59,29 @@ class RollBack:
 Command = StartAttempt | Hedge | Decide | NoteDeadline | RollBack | EndRun
 
 
-def commands(state: RunState, now: float) -> tuple[Command, ...]:
+def commands(state: RunState, now: float) -> Sequence[Command]:
     """What the engine owes the run at time `now`; empty when it can only wait."""
     if state.ended is not None or (state.paused_at is not None and state.abandoned is None):
         return ()
     if state.abandoned is not None:
         return () if _calling(state) else (ending(state),)
-    deadline_at = state.deadline_at
-    if deadline_at is not None and not state.deadline_noted and now >= deadline_at:
+    if state.saga.deadline_s is not None and _deadline_is_due(state, now):
         return (NoteDeadline(),)
-    never_began = state.aborting and not state.starts
-    if not never_began and (not state.locked or (not state.starts and now < state.launch_at)):
+    if not (state.starts and state.locked) and _held_back(state, now):
         return ()
-    todo = (*_due(state, now), *(_backward(state) if turning_back(state) else _forward(state)))
+    pending: list[str] = []
+    busy: list[tuple[str, StepState]] = []  # Neither untouched nor done.
+    for name, step in state.steps.items():
+        phase = step.phase
+        if phase is _PENDING:
+            pending.append(name)
+        elif phase is not _SUCCEEDED:
+            busy.append((name, step))
+    todo = [*_due(state, busy, now)]
+    todo += _backward(state) if turning_back(state) else _forward(state, pending, busy)
     if todo:
         return todo
-    if any(step.phase in FORWARD_OPEN or step.phase in UNDO_OPEN for step in state.steps.values()):
+    if any(step.phase in _OPEN for _, step in busy):
         return ()
     if state.rollback is not None and not state.aborting:
         stuck = rollback_ending(state)
@@ -82,9 +89,25 @@ def commands(state: RunState, now: float) -> tuple[Command, ...]:
     return (ending(state),)
 
 
+def _deadline_is_due(state: RunState, now: float) -> bool:
+    deadline_at = state.deadline_at
+    return not state.deadline_noted and deadline_at is not None and now >= deadline_at
+
+
+def _held_back(state: RunState, now: float) -> bool:
+    """Whether the run may not begin yet, or waits for resources; one that turned back before needs none."""
+    if not state.starts and state.aborting:
+        return False
+    return not state.locked or (not state.starts and now < state.launch_at)
+
+
+_PENDING, _RUNNING, _SUCCEEDED = StepPhase.PENDING, StepPhase.RUNNING, StepPhase.SUCCEEDED
+_OPEN = FORWARD_OPEN | UNDO_OPEN
+
+
 def turning_back(state: RunState) -> bool:
     """Whether undos are owed and nothing starts forward."""
-    return state.aborting or state.rollback is not None
+    return (state.abort is not None and state.aborting) or state.rollback is not None
 
 
 def next_wake(state: RunState) -> float | None:
@@ -107,9 +130,9 @@ def _calling(state: RunState) -> bool:
     )
 
 
-def _due(state: RunState, now: float) -> Iterator[Command]:
+def _due(state: RunState, busy: Sequence[tuple[str, StepState]], now: float) -> Iterator[Command]:
     """What waits for its time, and its time has come."""
-    for name, step in state.steps.items():
+    for name, step in busy:
         if step.phase is StepPhase.AWAITING:
             yield from _decision(state, name, step, now)
         elif step.due_at is not None and step.due_at <= now:
@@ -142,19 +165,26 @@ def _backward(state: RunState) -> Iterator[Command]:
     return (_undo(state, name) for name in due_undos(state))
 
 
-def _forward(state: RunState) -> Iterator[Command]:
-    steps, after, saga = state.steps, state.plan.by_name, state.saga
+def _forward(
+    state: RunState, pending: Sequence[str], busy: Sequence[tuple[str, StepState]]
+) -> list[Command]:
+    steps, saga = state.steps, state.saga
     if saga.pivot is not None and steps[saga.pivot.name].phase is StepPhase.UNCERTAIN:
-        return  # Which way the run goes is for a person to say.
-    for name, step in steps.items():
-        if step.phase is not StepPhase.PENDING:
-            continue
-        if any(not settled(state, before) for before in after[name].after):
-            continue
-        replaced = saga.by_name[name].alternative_to
-        if not replaced or steps[replaced].replaced:
-            yield StartAttempt(name, Direction.FORWARD, step.attempts + 1)
-    yield from (_undo(state, name) for name in stray_undos(state))
+        return []  # Which way the run goes is for a person to say.
+    todo: list[Command] = []
+    plans = state.plan.by_name
+    for name in pending:
+        for before in plans[name].after:
+            phase = steps[before].phase
+            if phase is not _SUCCEEDED and (phase is _RUNNING or not settled(state, before)):
+                break
+        else:
+            replaced = saga.by_name[name].alternative_to
+            if not replaced or steps[replaced].replaced:
+                todo.append(StartAttempt(name, Direction.FORWARD, steps[name].attempts + 1))
+    if busy:
+        todo += (_undo(state, name) for name in stray_undos(state))
+    return todo
 
 
 def _undo(state: RunState, name: str) -> StartAttempt:

@@ -1,9 +1,9 @@
 """Asking the advisor again when a step fails, without ever letting it hold a run up.
 
 An advisor that also implements `advise_on_failure` is asked, with the progress so far, what this failure
-should lead to. Its answer counts when it arrives within the budget, the owner grants the freedom 'compensation' and
-the strategy can be carried out; else the plan's strategy stands. After `REFUSALS_MAX` failures in a row it is
-left alone for a while, before runs as well as during them.
+should lead to. Its answer counts when it arrives within the budget, the owner grants the freedom
+'compensation' and the strategy can be carried out; else the plan's strategy stands. After `REFUSALS_MAX`
+failures in a row it is left alone for a while, before runs as well as during them.
 """
 
 from __future__ import annotations

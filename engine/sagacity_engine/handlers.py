@@ -21,6 +21,7 @@ from typing import Any
 from sagacity_engine.errors import SagaRefused
 from sagacity_engine.events import Answer, Direction
 from sagacity_engine.saga import Saga, Step
+from sagacity_engine.trace_context import child
 
 KEY_NAMESPACE = uuid.UUID("5a6ac117-0000-5000-8000-73616761636f")
 OUTPUT_BYTES_MAX = 1 << 20
@@ -63,16 +64,32 @@ class Call:
     step: str
     direction: Direction
     attempt: int
-    idempotency_key: str
     input: Mapping[str, Any] = field(default_factory=dict)
     outputs: Mapping[str, Any] = field(default_factory=dict)
     context: Mapping[str, str | float | bool] = field(default_factory=dict)
     timeout_s: float = 10.0
     deadline_at: float | None = None
     effect: Effect = Effect.SUCCEEDED
-    undoes: str = ""
-    traceparent: str = ""
+    again: int = 0  # How often the step was taken back and begun anew.
+    trace: str = ""  # The traceparent of the run's caller.
     heartbeat: Callable[[], None] = field(default=_no_heartbeat, compare=False, repr=False)
+
+    @property
+    def idempotency_key(self) -> str:
+        """The key of every attempt of this step in this direction, over retries and restarts."""
+        return idempotency_key(self.run_id, self.step, self.direction, self.again)
+
+    @property
+    def undoes(self) -> str:
+        """The key of the action that a compensation takes back, or that a probe asks about; else ""."""
+        if self.direction is Direction.FORWARD:
+            return ""
+        return idempotency_key(self.run_id, self.step, Direction.FORWARD, self.again)
+
+    @property
+    def traceparent(self) -> str:
+        """This call's place in a trace (W3C Trace Context)."""
+        return child(self.trace, self.run_id, self.step, self.direction, self.attempt)
 
     @property
     def output(self) -> Any:

@@ -31,7 +31,7 @@ from sagacity_engine.listeners import Listener, Listeners
 from sagacity_engine.live_runs import LiveRun
 from sagacity_engine.operating import Operable, cancel_event, require_accepted
 from sagacity_engine.results import RunResult, stored_result
-from sagacity_engine.run_ids import new_run_id
+from sagacity_engine.run_ids import RunIds
 from sagacity_engine.run_state import RunState
 from sagacity_engine.service_guards import ServiceGuards, ServicePolicy
 
@@ -62,7 +62,7 @@ class Engine(Operable):
         services: Mapping[str, ServicePolicy] | None = None,
         clock: Callable[[], float] | None = None,
         draw: Callable[[], float] | None = None,
-        new_run_id: Callable[[], str] = new_run_id,
+        new_run_id: Callable[[], str] | None = None,
         max_runs: int = 1_000,
         max_open: int = 200_000,
         max_threads: int = 32,
@@ -86,7 +86,7 @@ class Engine(Operable):
             max_threads=max_threads,
             shutdown_s=shutdown_s,
         )
-        self._new_run_id = new_run_id
+        self._new_run_id = new_run_id or RunIds()
         self._house: House | None = None
         self._last: House | None = None
 

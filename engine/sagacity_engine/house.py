@@ -17,6 +17,7 @@ from sagacity_engine import machine
 from sagacity_engine.admission import Admission
 from sagacity_engine.advisor import Context
 from sagacity_engine.attempts import Surroundings
+from sagacity_engine.deadlines import Deadlines
 from sagacity_engine.driver import RunDriver, Services
 from sagacity_engine.errors import JournalRefused, RunRefused
 from sagacity_engine.events import Event, LocksAcquired, RunStarted, Status
@@ -67,7 +68,7 @@ class House:
         self._locks = ResourceLocks()
         self._inner = InnerRuns(self, loop)
         self._threads = ThreadPoolExecutor(settings.max_threads, thread_name_prefix="sagacity-step")
-        self._around = Surroundings(loop, self._threads, settings.draw, set())
+        self._around = Surroundings(loop, self._threads, settings.draw, Deadlines(loop))
         self._counsel = settings.admission.counsel()
         self._services = Services(
             loop=loop,

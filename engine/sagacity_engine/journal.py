@@ -70,8 +70,8 @@ class Journal(Protocol):
     def submit(self, batch: Batch, settle: Settle) -> None:
         """Queues the batch; `settle` is called exactly once, later, in the thread of the running loop.
 
-        Raises `TypeError` or `ValueError` at once for what JSON cannot say; then nothing is queued. Batches of
-        one run are kept in the order in which they were submitted.
+        Raises `TypeError` or `ValueError` at once for what JSON cannot say; then nothing is queued. A journal
+        that cannot write settles with the refusal. Batches are kept in the order of submission.
         """
         ...
 

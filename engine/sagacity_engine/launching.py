@@ -22,6 +22,7 @@ from sagacity_engine.events import (
     AttemptFailed,
     AttemptHedged,
     AttemptStarted,
+    AttemptSucceeded,
     AttemptUnknown,
     Direction,
     Event,
@@ -78,7 +79,7 @@ class Launcher:
         elif self._driver.state.saga.by_name[launch.step].sub_saga is not None:
             self._shared.inner.begin(self._driver, launch)
         else:
-            self._pass(launch, self._guard(launch))
+            self._pass(launch)
 
     def recovered(self) -> Iterator[Event]:
         """What is known of the attempts that a former process left behind; inner runs are taken up again."""
@@ -107,16 +108,22 @@ class Launcher:
         self._queued.clear()
         for attempt in self._open.values():
             attempt.abandon()
-            self._guard(attempt.started).leave()
+            if attempt.guard is not None:
+                attempt.guard.leave()
         self._open.clear()
         self._shared.inner.leave(self._driver)
 
-    def _pass(self, started: AttemptStarted, guard: ServiceGuard) -> None:
+    def _pass(self, started: AttemptStarted) -> None:
         state, now = self._driver.state, self._driver.now()
+        breaker = state.plan.by_name[started.step].breaker
+        guard = self._shared.guards.minding(state.saga.by_name[started.step].service, breaker)
+        if guard is None:
+            self._call(started, None)
+            return
         if started.direction is Direction.FORWARD:
             if state.steps[started.step].attempts == state.steps[started.step].base + 1:
                 guard.earn()
-            wait_s = guard.refusal_s(state.plan.by_name[started.step].breaker, now)
+            wait_s = guard.refusal_s(breaker, now)
             if wait_s is not None:
                 self._refuse(started, CIRCUIT_OPEN, f"the breaker of {guard.service!r} is open", wait_s)
                 return
@@ -124,19 +131,19 @@ class Launcher:
         if queued.enter(
             self._shared.around.loop, state.saga.by_name[started.step].schedule_to_start_timeout_s
         ):
-            self._call(started)
+            self._call(started, guard)
         else:
             self._queued[started.step] = queued
 
     def _go(self, queued: _Queued, waited_s: float) -> None:
         del self._queued[queued.started.step]
-        self._call(queued.started, waited_s)
+        self._call(queued.started, queued.guard, waited_s)
 
     def _give_up(self, queued: _Queued, why: str) -> None:
         del self._queued[queued.started.step]
         self._refuse(queued.started, NEVER_CALLED, f"{why}; the function was not called")
 
-    def _call(self, started: AttemptStarted, waited_s: float = 0.0) -> None:
+    def _call(self, started: AttemptStarted, guard: ServiceGuard | None, waited_s: float = 0.0) -> None:
         state = self._driver.state
         handler = self._driver.bound.handlers[started.step]
         forward = started.direction is Direction.FORWARD
@@ -149,23 +156,25 @@ class Launcher:
             started,
             action,
             call_of(state, started),
-            self._driver.now,
-            self._settled,
-            schedule_to_start_s=None if limit_s is None else max(0.0, limit_s - waited_s),
-            heartbeat_s=declared.heartbeat_timeout_s if forward else None,
+            now=self._driver.now,
+            settle=self._settled,
+            guard=guard,
         )
-        if not attempt.ended:
-            self._open[started.step] = attempt
+        self._open[started.step] = attempt
+        attempt.begin(
+            None if limit_s is None else max(0.0, limit_s - waited_s),
+            declared.heartbeat_timeout_s if forward else None,
+        )
 
     def _settled(self, attempt: Attempt, outcome: Event) -> None:
-        self._open.pop(attempt.started.step, None)
-        guard = self._guard(attempt.started)
-        guard.leave()
-        guard.report(healthy_outcome(outcome), self._driver.now())
-        self.deliver(outcome)
-
-    def _guard(self, started: AttemptStarted) -> ServiceGuard:
-        return self._shared.guards.of(self._driver.state.saga.by_name[started.step].service)
+        del self._open[attempt.started.step]
+        if attempt.guard is not None:
+            attempt.guard.leave()
+            attempt.guard.report(healthy_outcome(outcome), self._driver.now())
+        if isinstance(outcome, AttemptSucceeded):
+            self._driver.put(outcome)
+        else:
+            self.deliver(outcome)
 
     def deliver(self, outcome: Event) -> None:
         """Hands an outcome to the run, with what the retry budget and the advisor say of it."""
@@ -188,8 +197,8 @@ class Launcher:
         state = self._driver.state
         if isinstance(outcome, AttemptFailed) and outcome.error_type == CIRCUIT_OPEN:
             return outcome  # Nothing was called.
-        guard = self._shared.guards.of(state.saga.by_name[outcome.step].service)
-        if guard.retries_left is None or not would_retry(state, outcome):
+        guard = self._shared.guards.minding(state.saga.by_name[outcome.step].service, None)
+        if guard is None or guard.retries_left is None or not would_retry(state, outcome):
             return outcome
         paid = guard.spend()
         return outcome if paid else replace(outcome, retry_refused=True)

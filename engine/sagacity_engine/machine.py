@@ -17,6 +17,7 @@ from sagacity_engine.commands import Command, Decide, Hedge, NoteDeadline, RollB
 from sagacity_engine.endings import EndRun
 from sagacity_engine.errors import IllegalEvent
 from sagacity_engine.events import (
+    Answer,
     AttemptFailed,
     AttemptHedged,
     AttemptStarted,
@@ -242,6 +243,9 @@ def _answered(state: RunState, event: ProbeAnswered) -> None:
         _landed(state, event.step, event.output)
         return
     _judged(state, event.step, decision)
+    if event.answer is Answer.DID_NOT_HAPPEN:
+        # The participant may have closed the old key for ever, to make its answer stay true.
+        state.steps[event.step].round += 1
     if decision.turn in (Turn.FAIL, Turn.LOSE):
         after_final_failure(state, event.step, decision)
 

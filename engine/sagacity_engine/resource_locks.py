@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
+from functools import partial
 
 from sagacity_engine.turns import CallBack, Turns
 
@@ -59,7 +60,7 @@ class ResourceLocks:
             del self._lines[claim.keys[claim.held]][run_id]
         ready = [each for key in claim.keys[: claim.held] if (each := self._pass_on(key)) is not None]
         for each in ready:
-            self._turns.take(lambda each=each: self._grant(each))
+            self._turns.take(partial(self._grant, each))
 
     def holder(self, key: str) -> str | None:
         """The run that holds the key, if one does."""

@@ -7,15 +7,29 @@ time keeps neighbours in time together (the layout is that of UUID version 7, RF
 from __future__ import annotations
 
 import os
+import random
 import time
 
 
-def new_run_id() -> str:
-    """A UUID that begins with the milliseconds since the epoch.
+class RunIds:
+    """Makes run ids; its randomness is the operating system's, taken once per process.
 
+    >>> new_run_id = RunIds()
     >>> earlier, later = new_run_id(), new_run_id()
     >>> len(earlier), earlier[14], earlier != later
     (36, '7', True)
     """
-    text = f"{time.time_ns() // 1_000_000:012x}7{os.urandom(10).hex()}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{'89ab'[int(text[16], 16) & 3]}{text[17:20]}-{text[20:32]}"
+
+    def __init__(self) -> None:
+        self._process = -1
+        self._random = random.Random(0)
+
+    def __call__(self) -> str:
+        """A UUID that begins with the milliseconds since the epoch."""
+        if self._process != os.getpid():  # Also in the child of a fork.
+            self._process = os.getpid()
+            self._random.seed(os.urandom(32))
+        drawn = f"{self._random.getrandbits(76):019x}"
+        time_ms = f"{time.time_ns() // 1_000_000:012x}"
+        variant = "89ab"[int(drawn[3], 16) & 3]
+        return f"{time_ms[:8]}-{time_ms[8:]}-7{drawn[:3]}-{variant}{drawn[4:7]}-{drawn[7:]}"

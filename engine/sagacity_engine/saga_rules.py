@@ -1,8 +1,8 @@
 """The rules a saga definition must obey, each with the message an author sees when it is broken.
 
 Checked in the order a reader would: names, numbers, references, dependencies, kinds, the pivot's place,
-alternatives, the listing, the stages, the locks, then what else each step may be. The first breach is raised; nothing here repairs
-anything.
+alternatives, the listing, the stages, the locks, then what else each step may be. The first breach is raised;
+nothing here repairs anything.
 """
 
 from __future__ import annotations
@@ -188,7 +188,11 @@ def _listing(saga: Saga) -> None:
     breach = precedence.listing_breach(saga.names, saga.arcs)
     if breach is not None:
         step, before = breach
-        raise SagaRefused(f"step {step!r} is listed before {before!r}, which must precede it; swap them")
+        stands_in = saga.by_name[before].alternative_to
+        also = f", the alternative to {stands_in!r}" if stands_in and stands_in != step else ""
+        raise SagaRefused(
+            f"step {step!r} is listed before {before!r}{also}, which must precede it; swap them"
+        )
 
 
 def _stages(saga: Saga) -> None:

@@ -55,6 +55,11 @@ class ServicePolicy:
     retry_share: float | None = 0.2
     retry_burst: float = 10.0
 
+    @property
+    def binds(self) -> bool:
+        """Whether it limits anything."""
+        return self.concurrency is not None or self.retry_share is not None
+
     def __post_init__(self) -> None:
         if self.concurrency is not None:
             _number("concurrency", self.concurrency, int)
@@ -82,6 +87,7 @@ class ServiceGuards:
         self._on_change = on_change
         self._services_max = services_max
         self._guards: OrderedDict[str, ServiceGuard] = OrderedDict()
+        self._watched: set[str] = set()  # Services that some step has a breaker for.
 
     def of(self, service: str) -> ServiceGuard:
         """The service's guard. Keep it for as long as a call takes: one that is in use is never forgotten."""
@@ -93,6 +99,14 @@ class ServiceGuards:
         policy = self._policies.get(service, self._default)
         guard = self._guards[service] = ServiceGuard(service, policy, self._on_change)
         return guard
+
+    def minding(self, service: str, breaker: Breaker | None) -> ServiceGuard | None:
+        """The service's guard if anything is asked of it: a limit, a retry budget, or ever a breaker."""
+        if breaker is not None:
+            self._watched.add(service)
+        elif not (self._default.binds or service in self._policies or service in self._watched):
+            return None
+        return self.of(service)
 
     def known(self) -> tuple[ServiceGuard, ...]:
         """The guards there are, least recently used first; for metrics."""
@@ -106,6 +120,7 @@ class ServiceGuards:
             service, guard = next(iter(self._guards.items()))
             if guard.idle:
                 del self._guards[service]
+                self._watched.discard(service)
             else:
                 self._guards.move_to_end(service)
 
@@ -156,7 +171,7 @@ class ServiceGuard:
     def leave(self) -> None:
         """A call has ended, or is not waited for any more.
 
-        The next in line is called back before this returns; or, if it is a call back that leaves, right after.
+        The next in line is called back before this returns; if it is a call back that leaves, right after it.
         """
         self._limit.leave()
 

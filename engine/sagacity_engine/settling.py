@@ -6,6 +6,8 @@ from sagacity_engine.phases import StepPhase
 from sagacity_engine.run_state import RunState
 from sagacity_engine.undo_order import UNDO_ENDED, takes_undo
 
+_SUCCEEDED, _SKIPPED = StepPhase.SUCCEEDED, StepPhase.SKIPPED
+
 
 def settled(state: RunState, name: str) -> bool:
     """Whether the run may go on from the step.
@@ -16,7 +18,7 @@ def settled(state: RunState, name: str) -> bool:
     """
     step = state.steps[name]
     phase = step.phase
-    if phase is StepPhase.SUCCEEDED or phase is StepPhase.SKIPPED:
+    if phase is _SUCCEEDED or phase is _SKIPPED:
         return True
     declared = state.saga.by_name[name]
     if declared.optional or step.replaced:

@@ -23,7 +23,7 @@ from sagacity_engine.sqlite_connection import Connection, roll_back
 from sagacity_engine.sqlite_rows import Record, checksum, no_tail
 from sagacity_engine.sqlite_schema import APPENDING
 
-ROWS = (1, 4, 16, 64, 256, 1024)
+ROWS = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 """The numbers of rows for which there is a statement; one with too many is filled up with empty rows."""
 
 COMMIT_MAX = ROWS[-1]
@@ -51,23 +51,25 @@ class Commits:
         (last,) = connection.execute("SELECT ifnull(max(number), 0) FROM runs").fetchone()
         self._number = int(last)
 
-    def write(self, records: Sequence[Record]) -> list[Outcome]:
-        """What became of each batch; raises when none was kept and none can be blamed."""
-        self._add_plans(records)
+    def prepare(self, records: Sequence[Record]) -> Commit:
+        """What `write` is to write; nothing may be written between the two."""
         stored = self._stored({record.run_id for record in records if record.started is None})
-        commit = _Commit(self, records, stored)
+        return Commit(self, records, stored)
+
+    def write(self, commit: Commit) -> list[Outcome]:
+        """What became of each batch; raises when none was kept and none can be blamed."""
         try:
-            self._insert(commit.rows)
+            self._insert(commit)
         except Exception:
             # Whether the commit arrived is unknown now: the disk is asked before anything is added.
             self._tails.clear()
             roll_back(self._connection)
             self._lease.require(self._connection)
-            run_ids = {record.run_id for record in records}
-            again = _Commit(self, records, self._stored(run_ids), self._archived(run_ids))
+            run_ids = {record.run_id for record in commit.records}
+            again = Commit(self, commit.records, self._stored(run_ids), self._archived(run_ids))
             if len(again.rows) == len(commit.rows):
                 raise
-            self._insert(again.rows)
+            self._insert(again)
             commit = again
         self.count += 1
         self._tails.update(commit.tails)
@@ -105,9 +107,11 @@ class Commits:
         """The epoch that the file must still be in."""
         return self._lease.epoch
 
-    def _insert(self, rows: Sequence[tuple[Any, ...]]) -> None:
+    def _insert(self, commit: Commit) -> None:
+        rows = commit.rows
         if not rows:
             return
+        self._add_plans(commit.records)
         size = next(size for size in ROWS if size >= len(rows))
         values = [value for row in rows for value in row]
         values.extend([None] * (len(APPENDING) * (size - len(rows))))
@@ -139,16 +143,17 @@ class Commits:
         return rows
 
 
-class _Commit:
+class Commit:
     """The rows of the batches that follow what is known, and the outcomes of all."""
 
     def __init__(
         self,
         commits: Commits,
-        records: Iterable[Record],
+        records: Sequence[Record],
         stored: Mapping[str, Tail],
         archived: frozenset[str] = frozenset(),
     ) -> None:
+        self.records = records
         self.rows: list[tuple[Any, ...]] = []
         self.tails: dict[str, Tail] = {}
         self.ended: set[str] = set()

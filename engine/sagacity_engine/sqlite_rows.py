@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from sagacity_engine import codec, sqlite_layout_1
 from sagacity_engine.batch import Batch
 from sagacity_engine.errors import IllegalEvent, JournalRefused
-from sagacity_engine.events import Event, RunEnded, RunStarted, Status
+from sagacity_engine.events import AttemptStarted, AttemptSucceeded, Event, RunEnded, RunStarted, Status
 from sagacity_engine.plan import Plan
 from sagacity_engine.run_lines import RunSummary, reopens, storable
 
@@ -33,6 +33,9 @@ Started = tuple[str, str, str, float]
 
 Changed = tuple[str, float | None, str, str]
 """Status, end, reason and step, as a line in the list of runs has them from now on."""
+
+_QUIET = (AttemptStarted, AttemptSucceeded)
+"""Nearly all events: they change nothing in the list of runs."""
 
 RUNNING: Changed = (Status.RUNNING.value, None, "", "")
 
@@ -52,19 +55,28 @@ class Record:
 
 def record_of(batch: Batch) -> Record:
     """The row-to-be of a batch; raises `TypeError` or `ValueError` for what cannot be kept."""
-    events = batch.events
+    run_id, events = batch.run_id, batch.events
     body, plan = codec.encode_batch(events)
     started: Started | None = None
     changed: Changed | None = None
     for event in events:
+        if isinstance(event, _QUIET):
+            continue
         if isinstance(event, RunEnded):
-            changed = (event.status.value, float(event.at), storable(event.reason), storable(event.step))
+            changed = _ended(event)
         elif isinstance(event, RunStarted):
-            started = (batch.run_id, event.plan.saga, event.definition_hash, float(event.at))
-            changed = RUNNING
+            started, changed = _started(event), RUNNING
         elif reopens(event):
             changed = RUNNING
-    return Record(batch.run_id, batch.seq, batch.seq + len(events) - 1, body, plan, started, changed)
+    return Record(run_id, batch.seq, batch.seq + len(events) - 1, body, plan, started, changed)
+
+
+def _started(event: RunStarted) -> Started:
+    return event.run_id, event.plan.saga, event.definition_hash, float(event.at)
+
+
+def _ended(event: RunEnded) -> Changed:
+    return event.status.value, float(event.at), storable(event.reason), storable(event.step)
 
 
 def no_tail(run_id: str) -> bytes:

@@ -30,7 +30,7 @@ QUEUE_MAX = 10_000
 """The most batches that may wait for the writer; one more is refused."""
 
 SHARE_MIN = 64
-"""Below this number of waiting batches, a commit takes them all."""
+"""A commit takes this many, or half of what waits: so the loop and the disk both have work."""
 
 CHECKPOINT_FRAMES = 4_000
 """About how many pages of the log are written before it is folded into the file."""
@@ -61,6 +61,7 @@ class SqliteWriter:
         self._bell.acquire()
         self._fenced: JournalFenced | None = None
         self._frames = 0
+        self._unsettled: dict[asyncio.AbstractEventLoop, list[tuple[Settle, Outcome]]] = {}
         self._thread = threading.Thread(target=self._work, name="sagacity-journal", daemon=True)
         self._thread.start()
 
@@ -125,29 +126,42 @@ class SqliteWriter:
         """The thread: one commit after another, until closed and the queue is empty."""
         while True:
             with self._gate:
-                taken = [self._queue.popleft() for _ in range(_share(len(self._queue)))]
-                if not taken and self._closed:
+                taken = self._take()
+                if not taken and self._closed and not self._unsettled:
                     break
-                sleep = self._sleeping = not (taken or self._answered)
+                sleep = self._sleeping = not (taken or self._answered or self._unsettled)
                 self._answered = False
             if taken:
                 self._commit(taken)
-            elif sleep:
-                self._bell.acquire(timeout=self._lease.renewal_s)
+            else:
+                self._settle()
+                if sleep:
+                    self._bell.acquire(timeout=self._lease.renewal_s)
             self._keep_up()
         self._keep_up()
 
+    def _take(self) -> list[_Queued]:
+        share = min(len(self._queue), COMMIT_MAX, max(SHARE_MIN, len(self._queue) // 2))
+        return [self._queue.popleft() for _ in range(share)]
+
     def _commit(self, taken: Sequence[_Queued]) -> None:
+        """Commits what was taken; meanwhile the loop goes on with what was committed before."""
         outcomes: Sequence[Outcome]
         try:
             with self._writing, refusals(self._path, _NO_WRITE):
-                outcomes = self._commits.write([record for record, _, _ in taken])
+                commit = self._commits.prepare([record for record, _, _ in taken])
+                self._settle()
+                outcomes = self._commits.write(commit)
         except Exception as problem:  # noqa: BLE001  whatever it is, the runs that wait must be told
             outcomes = [self._refusal(problem)] * len(taken)
+        self._settle()
         self._frames += _FRAMES_PER_COMMIT + len(taken)
-        settled: dict[asyncio.AbstractEventLoop, list[tuple[Settle, Outcome]]] = {}
         for (_, settle, loop), outcome in zip(taken, outcomes, strict=True):
-            settled.setdefault(loop, []).append((settle, outcome))
+            self._unsettled.setdefault(loop, []).append((settle, outcome))
+
+    def _settle(self) -> None:
+        """Tells those of the commit before; their loop wakes while this thread is in the next commit."""
+        settled, self._unsettled = self._unsettled, {}
         for loop, pairs in settled.items():
             with contextlib.suppress(RuntimeError):  # The loop is closed: nobody waits any more.
                 loop.call_soon_threadsafe(_settle, pairs)
@@ -189,11 +203,6 @@ class SqliteWriter:
             self._connection.executemany("UPDATE requests SET answer = ? WHERE number = ?", rows)
         for number in given:
             del self.answers[number]
-
-
-def _share(queued: int) -> int:
-    """How many batches a commit takes: half, when many wait, so that the loop and the disk both work."""
-    return min(queued, COMMIT_MAX, max(SHARE_MIN, queued // 2))
 
 
 def _settle(pairs: Sequence[tuple[Settle, Outcome]]) -> None:

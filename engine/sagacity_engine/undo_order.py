@@ -20,6 +20,7 @@ FORWARD_OPEN = frozenset(
 UNDO_OPEN = frozenset({StepPhase.UNDOING, StepPhase.UNDO_BACKING_OFF})
 UNDO_ENDED = frozenset({StepPhase.UNDONE, StepPhase.COMPENSATION_FAILED})
 EFFECT = frozenset({StepPhase.SUCCEEDED, StepPhase.UNCERTAIN})
+_UNCERTAIN, _FAILED = StepPhase.UNCERTAIN, StepPhase.FAILED
 
 
 def due_undos(state: RunState) -> Iterator[str]:
@@ -42,7 +43,7 @@ def due_undos(state: RunState) -> Iterator[str]:
 def stray_undos(state: RunState) -> Iterator[str]:
     """Undos of steps that were given up while the run goes on without them, or with their alternatives."""
     for name, step in state.steps.items():
-        if step.phase in (StepPhase.UNCERTAIN, StepPhase.FAILED):
+        if step.phase is _UNCERTAIN or step.phase is _FAILED:
             declared = state.saga.by_name[name]
             if (declared.optional or step.replaced) and takes_undo(declared, step):
                 yield name

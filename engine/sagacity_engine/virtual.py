@@ -139,6 +139,10 @@ class VirtualHost:
             act(self._now)
         return self.finished
 
+    def states(self) -> dict[str, RunState]:
+        """Where every run stands, those that have not ended too."""
+        return {**self.finished, **self._states}
+
     def find(self, run_id: str) -> RunState | None:
         """Where the run stands; None when there is none."""
         return self._states.get(run_id) or self.finished.get(run_id)

@@ -121,7 +121,7 @@ class CallFacts:
         assert bench.rows() == {"book": ("refused", True), "cancel": ("nothing", True)}
 
     def test_a_hanging_action_is_refused(self, bench: Bench) -> None:
-        """After its undo the action is refused for good, as a definite, permanent failure of type Hanging."""
+        """After its undo the action is refused for good, as a permanent failure that no retry mends."""
         connection = bench.connect()
         book(bench, connection)
         cancel(bench, connection)
@@ -130,6 +130,7 @@ class CallFacts:
                 book(bench, connection)
             assert refused.value.error_type == "Hanging"
             assert refused.value.failure_class is FailureClass.PERMANENT
+            assert refused.value.terminal
         assert bench.effects() == ["booked", "cancelled"]
 
     def test_a_new_key_is_a_new_action(self, bench: Bench) -> None:

@@ -17,7 +17,7 @@ from sagacity_engine.run_state import RunState, begin
 from sagacity_engine.saga import Saga, Step
 from sagacity_engine.service_guards import ServiceGuards
 from sagacity_engine.strategy import OnFailure, OnTimeout, Strategy
-from sagacity_engine.testing import ScriptedServices
+from sagacity_engine.testing import Script, ScriptedServices
 from sagacity_engine.virtual import Reply, VirtualHost
 
 FORWARD, UNDO, PROBE = Direction.FORWARD, Direction.UNDO, Direction.PROBE
@@ -30,9 +30,7 @@ AT_ONCE = RetryPolicy(maximum_attempts=2, initial_interval_s=0.0)
 PIVOT = Step(name="pay", kind=Kind.PIVOT, retry=ONCE)
 
 
-def heard(
-    saga: Saga, script: dict[tuple[str, Direction], Sequence[Reply]]
-) -> tuple[list[Alert], RunState]:
+def heard(saga: Saga, script: Script) -> tuple[list[Alert], RunState]:
     """The alerts of a run of the saga whose participants answer from the script, and its end."""
     told: list[Alert] = []
     host = VirtualHost(ScriptedServices(script), lambda *_: 1.0, AlertListener(told.append))
@@ -76,13 +74,22 @@ TIMED_OUT = "outcome unknown (timed out)"
             OnTimeout.COMPENSATE,
             "it is given up; the run goes back to 'start'",
         ),
-        ((book(kind=Kind.PIVOT, compensation=None),), OnTimeout.COMPENSATE, "it is given up; a person must decide"),
+        (
+            (book(kind=Kind.PIVOT, compensation=None),),
+            OnTimeout.COMPENSATE,
+            "it is given up; a person must decide",
+        ),
         ((book(probe=Probe()),), None, "the participant is asked whether it took effect"),
     ],
 )
-def test_a_timeout_says_what_followed(steps: tuple[Step, ...], action: OnTimeout | None, follows: str) -> None:
+def test_a_timeout_says_what_followed(
+    steps: tuple[Step, ...], action: OnTimeout | None, follows: str
+) -> None:
     """The alert of a timeout carries RETRY, SKIP or COMPENSATE as it was decided, and says it in words."""
-    script = {("book", FORWARD): (SLOW, FINE), ("book", PROBE): (Reply(duration_s=1.0, answer=Answer.HAPPENED),)}
+    script = {
+        ("book", FORWARD): (SLOW, FINE),
+        ("book", PROBE): (Reply(duration_s=1.0, answer=Answer.HAPPENED),),
+    }
     told, _ = heard(Saga(name="trip", steps=steps), script)
     assert timeouts(told) == [(action, f"{TIMED_OUT}; {follows}")]
     alert = told[0]
@@ -91,7 +98,7 @@ def test_a_timeout_says_what_followed(steps: tuple[Step, ...], action: OnTimeout
 
 
 def test_an_undo_that_times_out_is_told_too() -> None:
-    """Each timeout of an undo is an alert; the last one says that a person must decide, and so does the end."""
+    """Each timeout of an undo is an alert; the last one says that a person must decide; so does the end."""
     saga = Saga(name="trip", steps=(book(compensation=Compensation(retry=TWICE)), PIVOT))
     told, state = heard(saga, {("book", UNDO): (SLOW,), ("pay", FORWARD): (REFUSED,)})
     assert state.status is Status.NEEDS_ATTENTION
@@ -139,7 +146,7 @@ def test_a_savepoint_that_cannot_be_reached_needs_a_person() -> None:
         Step(name="book", on_failure=way, retry=ONCE, compensation=Compensation()),
     )
     told, _ = heard(Saga(name="trip", steps=steps), {("book", FORWARD): (REFUSED,)})
-    (alert,) = told
+    alert = told[0]
     assert (alert.kind, alert.step) == (AlertKind.NEEDS_ATTENTION, "tell")
     assert alert.reason == "its effect stands and has no compensation"
     assert Action.ABANDON in alert.next_actions
@@ -152,9 +159,7 @@ def test_a_savepoint_that_cannot_be_reached_needs_a_person() -> None:
 def test_a_deadline_says_what_follows(slow: str, follows: str) -> None:
     """Before the pivot the run is taken back, after it the run goes on; the alert says which."""
     send = Step(name="send", kind=Kind.RETRIABLE, start_to_close_timeout_s=100.0)
-    saga = Saga(
-        name="trip", steps=(book(start_to_close_timeout_s=100.0), PIVOT, send), deadline_s=20.0
-    )
+    saga = Saga(name="trip", steps=(book(start_to_close_timeout_s=100.0), PIVOT, send), deadline_s=20.0)
     told, _ = heard(saga, {(slow, FORWARD): (Reply(duration_s=50.0),)})
     (alert,) = told
     assert (alert.kind, alert.at, alert.step) == (AlertKind.DEADLINE_PASSED, 20.0, "")

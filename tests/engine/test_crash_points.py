@@ -1,7 +1,7 @@
 """A crash at every write of a run, before and after it is durable, and again during the recovery."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest

@@ -160,7 +160,6 @@ def test_a_decorated_function_is_still_a_function() -> None:
         step="book_flight",
         direction=Direction.FORWARD,
         attempt=1,
-        idempotency_key="k",
         input={"who": "Asha"},
     )
     assert book_flight(call) == {"id": "flight of Asha"}
@@ -339,7 +338,7 @@ def test_the_written_document_is_a_fixed_point() -> None:
 
 
 def test_the_hash_of_an_older_definition_stays() -> None:
-    """Runs are pinned by it, so a definition without newer fields has the hash it had before there were any."""
+    """Runs are pinned by it, so a definition without newer fields keeps the hash it had without them."""
     assert read_saga(goa_document()).definition_hash == (
         "7b97befa9c6d2f217728af37338800540585f90a285ebb107e283ea4110f2161"
     )

@@ -53,7 +53,7 @@ def test_undos_go_first() -> None:
 
 
 def test_whoever_withdraws_is_not_called_back() -> None:
-    """Withdrawing works once, in either line, and not for one that has its place; nobody else loses a turn."""
+    """Withdrawing works once, in either line, not for one that has its place; nobody else loses a turn."""
     told: list[str] = []
     limit = CallLimit(1)
     callers = {name: Caller(name, told) for name in ("first", "a", "U", "b")}
@@ -87,7 +87,7 @@ def test_one_call_back_one_place(urgent: bool) -> None:
 
 
 def test_a_long_line_moves_without_recursion() -> None:
-    """A hundred thousand that leave as soon as they are called back are all called, in order, by one leave."""
+    """A hundred thousand that leave as soon as they are called are all called, in order, by one leave."""
     told: list[str] = []
     limit = CallLimit(1)
     limit.enter(print)
@@ -163,10 +163,8 @@ class Model:
             self.going.add(self.line.pop(0)[1])
 
 
-MOVES = st.lists(
-    st.tuples(st.sampled_from(["enter", "enter", "urgent", "leave", "leave", "withdraw"]), st.integers(0, 99)),
-    max_size=100,
-)
+KINDS = ["enter", "enter", "urgent", "leave", "leave", "withdraw"]
+MOVES = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 99)), max_size=100)
 
 
 @given(st.integers(1, 4), MOVES)

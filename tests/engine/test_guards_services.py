@@ -49,7 +49,7 @@ def test_every_service_has_one_guard_of_its_own() -> None:
     assert guards.of("bank") is bank
     assert bank.service == "bank"
     assert [bank.enter(print), bank.enter(print)] == [True, False]
-    assert [hotel.enter(print), hotel.enter(repr), hotel.enter(print)] == [True, True, False]
+    assert [hotel.enter(print), hotel.enter(list), hotel.enter(print)] == [True, True, False]
     assert (bank.in_flight, bank.waiting, hotel.in_flight) == (1, 1, 2)
 
 

@@ -69,7 +69,7 @@ def keep(journal: SqliteJournal, *batches: Batch) -> None:
 
 @pytest.mark.parametrize("read_only", [False, True])
 def test_layout_1_is_read(path: Path, read_only: bool) -> None:
-    """Every run of layout 1 is read and listed, opened for writing or not; not writing leaves the file as it is."""
+    """Every run of layout 1 is read and listed; opened for reading, the file stays as it is."""
     before = path.read_bytes()
     journal = opened(path, read_only=read_only)
     done = journal.read("done")
@@ -250,7 +250,7 @@ def every_event() -> tuple[Event, ...]:
 
 
 def test_every_event_of_layout_2_is_read_for_ever() -> None:
-    """The texts of layout 2, kept as they were first written, mean the same events, and are written the same."""
+    """The texts of layout 2 mean the events that they were first written for, and are still written."""
     plan_document, *bodies = LAYOUT_2.read_text("utf-8").splitlines()
     events = every_event()
     assert {type(event).__name__ for event in events} == set(codec.KINDS)

@@ -179,12 +179,17 @@ def test_many_takers_at_once_leave_one_owner(tmp_path: Path) -> None:
         racers = [
             stack.enter_context(
                 subprocess.Popen(
-                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+                    command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                    text=True,
                 )
             )
             for _ in range(4)
         ]
-        stack.callback(lambda: [racer.kill() for racer in racers])
+        for racer in racers:
+            stack.callback(racer.kill)
         heard = [said(racer) for racer in racers]
         assert sorted(heard) == ["", "", "", "open"]
         assert told(racers[heard.index("open")], "run") == "kept"

@@ -93,7 +93,9 @@ def test_many_open_runs_are_read_in_pages(path: Path, monkeypatch: pytest.Monkey
     asyncio.run(go())
     assert [run.run_id for run in journal.open_runs()] == [f"r{number}" for number in range(30)]
     assert len(seen) == 5
-    assert [run.run_id for run in journal.open_runs(9, after="r3")] == [f"r{number}" for number in range(4, 13)]
+    assert [run.run_id for run in journal.open_runs(9, after="r3")] == [
+        f"r{number}" for number in range(4, 13)
+    ]
     journal.close()
 
 
@@ -103,7 +105,7 @@ def test_the_writer_asks_the_file_nothing_while_all_goes_well(path: Path) -> Non
 
     class Watched(sqlite3.Connection):
         def execute(self, sql: str, *parameters: object) -> sqlite3.Cursor:
-            said.append(sql.split(" SELECT")[0])
+            said.append(sql.split(" SELECT", maxsplit=1)[0])
             return super().execute(sql, *parameters)  # type: ignore[arg-type]
 
     def connect(where: str) -> sqlite3.Connection:

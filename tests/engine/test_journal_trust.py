@@ -66,7 +66,11 @@ def texts(path: Path) -> list[str]:
     connection = sqlite3.connect(path)
     found = [
         text
-        for query in ("SELECT body FROM batches", "SELECT document FROM plans", "SELECT document FROM definitions")
+        for query in (
+            "SELECT body FROM batches",
+            "SELECT document FROM plans",
+            "SELECT document FROM definitions",
+        )
         for (text,) in connection.execute(query).fetchall()
     ]
     connection.close()
@@ -139,7 +143,7 @@ def test_a_missing_plan_is_refused(path: Path) -> None:
     """A run whose plan is not in the file is not read as something else."""
     edit(path, "DELETE FROM plans")
     journal = opened(path)
-    with pytest.raises(JournalRefused, match="run 'done', event 1: its plan .* is missing"):
+    with pytest.raises(JournalRefused, match=r"run 'done', event 1: its plan .* is missing"):
         journal.read("done")
     journal.close()
 

@@ -43,7 +43,7 @@ steps:
     freedom: {hedge_delay_s: [0.5, 2]}
     compensation: {after_failure: true, cost: 2}
     probe: {start_to_close_timeout_s: 2, retry: {maximum_attempts: 4}}
-  - {name: host_says_yes, kind: read_only, approval: {signal: host, expires_after_s: 3600, on_expiry: approve}}
+  - {name: host_says_yes, kind: read_only, approval: {signal: host, expires_after_s: 9, on_expiry: approve}}
   - name: charge_card
     on_failure: {transient: FORWARD_RECOVERY, permanent: ROLLBACK_TO_SAVEPOINT}
     probe: {}
@@ -107,7 +107,7 @@ def stay() -> SagaBuilder:
     def was_room_held(call: Call) -> bool:
         return True
 
-    asked = builder.approval("host_says_yes", signal="host", expires_after_s=3600, on_expiry="approve")
+    asked = builder.approval("host_says_yes", signal="host", expires_after_s=9, on_expiry="approve")
     charge_card = builder.step(
         name="charge_card",
         on_failure=OnFailure(transient=Strategy.FORWARD_RECOVERY, permanent=Strategy.ROLLBACK_TO_SAVEPOINT),
@@ -161,7 +161,6 @@ def question() -> Call:
         step="hold_room",
         direction=Direction.PROBE,
         attempt=1,
-        idempotency_key="k",
         undoes="action's",
     )
 
@@ -235,7 +234,7 @@ def test_functions_that_nothing_calls_are_refused() -> None:
         (
             {"a": whole},
             {"c": inner, "a": inner},
-            "step 'a' .* is no saga of its own; leave the inner one out",
+            "step 'a' .* is no saga of its own; leave the inner",
         ),
         ({"a": whole}, {"c": inner, "z": inner}, "'z' is no step of saga 's'; the steps are a, b, c"),
     ):

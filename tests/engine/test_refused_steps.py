@@ -201,6 +201,10 @@ CASES: dict[str, tuple[object, str]] = {
     ),
     "alternative to itself": (saga({"name": "a", "alternative_to": "a"}), "in a circle: a after a"),
     "alternative listed first": (saga(alternative(), STEP), "step 'b' is listed before 'a'.*swap them"),
+    "alternative listed after what needs its step": (
+        saga(STEP, {"name": "c", "after": ["a"]}, alternative()),
+        "step 'c' is listed before 'b', the alternative to 'a', which must precede it; swap them",
+    ),
     "two alternatives": (
         saga(STEP, alternative(), {**alternative(), "name": "c"}),
         "step 'b': 'a' has another alternative, 'c'; keep one",
@@ -248,7 +252,7 @@ CASES: dict[str, tuple[object, str]] = {
     ),
     "back without a savepoint": (
         saga({"name": "a", **ROLL}),
-        r"on_failure\.permanent: needs a step with 'savepoint: true' that may come before",
+        r"on_failure\.permanent: ROLLBACK_TO_SAVEPOINT needs a step with 'savepoint: true' that may",
     ),
     "back to a later savepoint": (
         saga({"name": "a", **ROLL}, {"name": "b", "savepoint": True, "after": ["a"]}),

@@ -14,7 +14,13 @@ FORWARD, UNDO = Direction.FORWARD, Direction.UNDO
 
 @pytest.mark.parametrize(
     "text",
-    [PARENT, f"00-{TRACE}-{SPAN}-00", f"00-{TRACE}-{SPAN}-ff", f"cc-{TRACE}-{SPAN}-01-what-comes", f"01-{TRACE}-{SPAN}-01"],
+    [
+        PARENT,
+        f"00-{TRACE}-{SPAN}-00",
+        f"00-{TRACE}-{SPAN}-ff",
+        f"cc-{TRACE}-{SPAN}-01-what-comes",
+        f"01-{TRACE}-{SPAN}-01",
+    ],
 )
 def test_valid_ones_are_taken(text: str) -> None:
     """Version 00 as it is, and later versions whose beginning we can read."""

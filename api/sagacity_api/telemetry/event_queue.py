@@ -136,7 +136,7 @@ class EventQueue:
     def counts(self) -> PostCounts:
         """The account at this moment."""
         with self._changed:
-            return PostCounts(dict(self._fates), self._pending, self._failed_posts)
+            return PostCounts(dict(+self._fates), self._pending, self._failed_posts)
 
     def _ripe(self) -> bool:
         """Whether waiting would not make the next batch any larger."""

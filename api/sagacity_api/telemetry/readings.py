@@ -97,16 +97,12 @@ class Readings:
     def _of_engine(self) -> Iterator[Metric]:
         if (engine := self._engine) is None:
             return
-        yield _counter(
-            "listener_dropped_events",
-            "Events that found the listeners' queue full.",
-            engine.listeners.dropped,
-        )
-        yield _counter("listener_failures", "Calls of listeners that raised.", engine.listeners.failures)
-        yield _gauge(
-            "runs_parked", "Runs that wait because the journal refuses to write.", len(engine.parked)
-        )
-        yield _gauge("runs_stranded", "Open runs that this engine cannot carry on.", len(engine.stranded))
+        listeners = engine.listeners
+        yield _counter("listener_dropped_events", "Events that listeners missed.", listeners.dropped)
+        yield _counter("listener_failures", "Calls of listeners that raised.", listeners.failures)
+        parked, stranded = len(engine.parked), len(engine.stranded)
+        yield _gauge("runs_parked", "Runs that wait because the journal refuses to write.", parked)
+        yield _gauge("runs_stranded", "Open runs that this engine cannot carry on.", stranded)
 
     def _of_journal(self) -> Iterator[Metric]:
         if (journal := self._journal) is None:

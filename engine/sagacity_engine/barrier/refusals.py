@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from sagacity_engine.errors import EngineError, FailureClass, OutcomeUnknown, StepError
+from sagacity_engine.errors import EngineError, FailureClass, OutcomeUnknown, TerminalError
 
 
 class BarrierMisused(EngineError):
     """The participant's code calls the barrier wrongly; what the block did is rolled back."""
 
 
-class Hanging(StepError):
+class Hanging(TerminalError):
     """An action that comes after its undo, or after the answer that it did not happen: it must not act."""
 
     def __init__(self, key: str) -> None:

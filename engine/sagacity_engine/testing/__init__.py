@@ -1,6 +1,57 @@
-"""The public test kit: scripted participants, and the checker of what must hold for every run."""
+"""The public test kit: what must hold for every run, and scripted or random runs to hold it against.
 
-from sagacity_engine.testing.invariants import Effect, violations
-from sagacity_engine.testing.services import SUCCESS, Script, ScriptedServices
+`play` runs a saga in virtual time against a script; the `Trial` it returns knows what breached which
+invariant. Scripts are written by hand, made from a definition (`fail_at_every_step` and its kin, the
+`PROFILES` of bad days) or drawn at random, as are sagas and plans.
+"""
 
-__all__ = ["SUCCESS", "Effect", "Script", "ScriptedServices", "violations"]
+from sagacity_engine.testing.chaos import PROFILES, Profile
+from sagacity_engine.testing.effects import Effect
+from sagacity_engine.testing.invariants import violations
+from sagacity_engine.testing.random_plans import random_plan
+from sagacity_engine.testing.random_sagas import random_saga
+from sagacity_engine.testing.random_scripts import random_script
+from sagacity_engine.testing.scripts import (
+    compensation_failure_at_every_step,
+    fail_at_every_step,
+    happy_path,
+    time_out_at_every_step,
+    unknown_at_every_step,
+)
+from sagacity_engine.testing.services import (
+    SUCCESS,
+    TRUTH,
+    Duplicated,
+    Hedged,
+    Script,
+    Scripted,
+    ScriptedServices,
+    Truthful,
+)
+from sagacity_engine.testing.trial import Trial, Wish, play
+
+__all__ = [
+    "PROFILES",
+    "SUCCESS",
+    "TRUTH",
+    "Duplicated",
+    "Effect",
+    "Hedged",
+    "Profile",
+    "Script",
+    "Scripted",
+    "ScriptedServices",
+    "Trial",
+    "Truthful",
+    "Wish",
+    "compensation_failure_at_every_step",
+    "fail_at_every_step",
+    "happy_path",
+    "play",
+    "random_plan",
+    "random_saga",
+    "random_script",
+    "time_out_at_every_step",
+    "unknown_at_every_step",
+    "violations",
+]

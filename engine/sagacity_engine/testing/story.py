@@ -1,15 +1,13 @@
 """A run as its events tell it: the checker's own books, which judge nothing.
 
 Written from the meaning of the events alone; it shares no code with the machine, so that a mistake there is
-not repeated here. What a step is believed to have done is said in four words: it *landed* (a success was
-confirmed), it *may* have (an outcome stayed unknown), it is *gone* (undone, or a person said so), or it was
-*skipped* by a person. The run's clock is the time less its pauses.
+not repeated here. The run's clock is the time less its pauses.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from functools import cached_property
 
 from sagacity_engine.events import (
     Action,
@@ -34,45 +32,7 @@ from sagacity_engine.events import (
 )
 from sagacity_engine.parts import Kind
 from sagacity_engine.saga import Saga
-
-Outcome = AttemptSucceeded | AttemptFailed | AttemptUnknown
-Unhappy = AttemptFailed | AttemptUnknown | ProbeAnswered
-"""How an attempt ended that did not succeed; a probe's answer stands in for the attempt it asked about."""
-
-
-@dataclass(slots=True)
-class StepStory:
-    """What has been told of one step. `made` counts attempts, `fresh` those made before they began anew."""
-
-    open: AttemptStarted | None = None
-    hedged: bool = False
-    made: Counter[Direction] = field(default_factory=Counter)
-    fresh: Counter[Direction] = field(default_factory=Counter)
-    round: int = 0
-    rank: int = -1
-    landed: bool = False
-    maybe: bool = False
-    gone: bool = False
-    skipped: bool = False
-    relied_on: bool = False  # Something went on in the belief that this step was given up.
-    last: Unhappy | None = None  # How the last action ended, if not well.
-    last_clock: float = 0.0
-    last_undo: AttemptFailed | AttemptUnknown | None = None
-    last_undo_clock: float = 0.0
-    first_clock: float | None = None
-    open_clock: float = 0.0
-
-    def tries(self, direction: Direction) -> int:
-        """Attempts since they last began anew."""
-        return self.made[direction] - self.fresh[direction]
-
-    def begin_anew(self, *, new_round: bool) -> None:
-        """All attempts are there again."""
-        self.fresh = Counter(self.made)
-        self.first_clock, self.last, self.last_undo, self.relied_on = None, None, None, False
-        if new_round:
-            self.round += 1
-            self.landed = self.maybe = self.gone = self.skipped = False
+from sagacity_engine.testing.step_story import Outcome, StepStory
 
 
 class Story:
@@ -118,10 +78,23 @@ class Story:
         pivot = self.saga.pivot
         return pivot is not None and (self.steps[pivot.name].landed or self.steps[pivot.name].maybe)
 
+    @cached_property
+    def needed_by(self) -> dict[str, set[str]]:
+        """For each step, what needs it directly or not."""
+        found: dict[str, set[str]] = {name: set() for name in self.saga.names}
+        for later in reversed(self.saga.names):  # A listing has what a step needs before the step.
+            for before in self.saga.arcs[later]:
+                found[before] |= {later, *found[later]}
+        return found
+
     def leaves_effect(self, name: str) -> bool:
         """Whether the step, once carried out, leaves something behind."""
         step = self.saga.by_name[name]
         return step.kind is not Kind.READ_ONLY and step.approval is None
+
+    def in_flight(self, name: str) -> bool:
+        """Whether somebody is being asked; nobody is told when an approval is no longer waited for."""
+        return self.steps[name].open is not None and self.saga.by_name[name].approval is None
 
     def may_stand(self, name: str) -> bool:
         """Whether an effect of the step may exist now."""
@@ -134,29 +107,33 @@ class Story:
         match event:
             case AttemptStarted():
                 self._start(event)
-            case AttemptHedged():
-                self.steps[event.step].hedged = True
-                self.calls[event.step, Direction.FORWARD] += 1
             case AttemptSucceeded() | AttemptFailed() | AttemptUnknown():
                 self._close(event)
             case ProbeAnswered():
                 self._answer(event)
-            case SignalReceived():
-                self.signals[event.name] = event
-            case LocksAcquired():
-                self.locked = True
-            case DeadlineReached():
-                self.deadline_noted = True
-                self._ask_back()
-            case CancelRequested():
+            case DeadlineReached() | CancelRequested():
+                self.deadline_noted = self.deadline_noted or isinstance(event, DeadlineReached)
                 self._ask_back()
             case OperatorActed():
                 self._operate(event)
             case RolledBack():
                 self._roll_back(event)
+            case _:
+                self._note(event)
+
+    def _note(self, event: Event) -> None:
+        """What changes one thing only."""
+        match event:
+            case AttemptHedged():
+                self.steps[event.step].hedged = True
+                self.calls[event.step, Direction.FORWARD] += 1
+            case SignalReceived():
+                self.signals[event.name] = event
+            case LocksAcquired():
+                self.locked = True
             case RunEnded():
                 self.ended = event
-            case RunStarted():
+            case _:
                 pass
 
     def _start(self, event: AttemptStarted) -> None:
@@ -233,7 +210,8 @@ class Story:
             step.landed = step.landed or pivot
             step.maybe = step.maybe and declared.compensation is not None
         else:
-            was_doubtful, step.landed, step.maybe, step.gone = step.maybe, False, False, True
+            was_doubtful = step.maybe
+            step.landed, step.maybe, step.gone, step.resolved = False, False, True, True
             self.asked_back = self.asked_back or (pivot and was_doubtful)
 
     def _redrive(self) -> None:
@@ -250,7 +228,7 @@ class Story:
         for name in self.after_savepoint(event.savepoint):
             step = self.steps[name]
             if step.made[Direction.FORWARD] or step.skipped:
-                step.begin_anew(new_round=step.landed or step.gone or step.skipped)
+                step.begin_anew(new_round=step.landed or step.gone)
                 self._ask_again(name)
 
     def after_savepoint(self, savepoint: str) -> set[str]:
@@ -260,6 +238,13 @@ class Story:
             kept |= grown
             grown = {before for name in grown for before in self.plan.by_name[name].after} - kept
         return set(self.steps) - kept
+
+    def rely(self, name: str) -> None:
+        """The step starts forward: what it waits for and did not succeed is believed to be given up."""
+        for before in self.plan.by_name[name].after:
+            step = self.steps[before]
+            if step.made[Direction.FORWARD] and not (step.landed or step.skipped):
+                step.relied_on = True
 
     def _ask_again(self, name: str) -> None:
         approval = self.saga.by_name[name].approval

@@ -1,0 +1,253 @@
+"""The engine for programs without asyncio: the same methods, each of which waits.
+
+    with SyncEngine(SqliteJournal("runs.db"), sagas=[trip.bind()]) as engine:
+        result = engine.run("goa-trip", {"who": "Asha"})
+
+Entering starts one thread with an event loop and an `Engine` in it; leaving closes both. Any number of
+threads may call. A call hands a coroutine to that loop and waits, so it is refused where an event loop runs
+already: it would hold that loop up, and in the engine's own loop wait for itself. Whoever stops waiting
+(Ctrl-C, a timeout) only stops waiting: what is durable goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
+from functools import wraps
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from sagacity_engine.errors import RunRefused, SagaRefused
+from sagacity_engine.host import Engine
+from sagacity_engine.listeners import Listeners
+from sagacity_engine.results import RunResult
+from sagacity_engine.service_guards import ServiceGuards
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+CLOSED = "the engine is closed; use it inside 'with SyncEngine(...)'"
+
+
+def _made_by(
+    make: Callable[P, Engine],
+) -> Callable[[Callable[[SyncEngine, Engine], None]], Callable[Concatenate[SyncEngine, P], None]]:
+    """Lets an `__init__` that takes an engine take what makes one."""
+
+    def made(
+        init: Callable[[SyncEngine, Engine], None],
+    ) -> Callable[Concatenate[SyncEngine, P], None]:
+        @wraps(Engine.__init__)
+        def given(self: SyncEngine, /, *args: P.args, **kwargs: P.kwargs) -> None:
+            init(self, make(*args, **kwargs))
+
+        return given
+
+    return made
+
+
+def _waits(
+    method: Callable[Concatenate[Engine, P], Coroutine[Any, Any, R]],
+) -> Callable[Concatenate[SyncEngine, P], R]:
+    """The engine's method, with the same arguments and the same words, as one that waits."""
+
+    @wraps(method)
+    def waiting(self: SyncEngine, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self.wait_for(lambda engine: method(engine, *args, **kwargs))
+
+    return waiting
+
+
+class SyncEngine:
+    """Runs the given sagas; use it as a context manager. Takes what `Engine` takes, raises what it raises.
+
+    A call that still waits when the engine is closed raises `RunRefused`; what is durable goes on at the next
+    opening.
+    """
+
+    @_made_by(Engine)
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._opening: _Opening | None = None
+
+    def __enter__(self) -> SyncEngine:
+        _require_no_loop()
+        if self._opening is not None:
+            raise RunRefused("the engine is open already; share it between threads, or make one more")
+        opening = self._opening = _Opening(self._engine)
+        try:
+            opening.enter()
+        except BaseException:
+            self._opening = None
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _require_no_loop()
+        opening, self._opening = self._opening, None
+        assert opening is not None, "only an opened engine is closed"
+        opening.leave()
+
+    run = _waits(Engine.run)
+    start = _waits(Engine.start)
+    state = _waits(Engine.state)
+    cancel = _waits(Engine.cancel)
+    request = _waits(Engine.request)
+    act = _waits(Engine.act)
+    signal = _waits(Engine.signal)
+    pause = _waits(Engine.pause)
+    resume = _waits(Engine.resume)
+    retry = _waits(Engine.retry)
+    skip = _waits(Engine.skip)
+    resolve = _waits(Engine.resolve)
+    abandon = _waits(Engine.abandon)
+    redrive = _waits(Engine.redrive)
+    undo = _waits(Engine.undo)
+    recover = _waits(Engine.recover)
+
+    def result(self, run_id: str, *, timeout_s: float | None = None) -> RunResult:
+        """Waits for a run's end, at most `timeout_s` seconds.
+
+        Raises `TimeoutError` when that is over (the run goes on, and may be waited for again), `RunRefused`
+        for an unknown or stranded run, or when the engine closes before the end.
+        """
+        if timeout_s is not None and not timeout_s > 0:
+            raise SagaRefused(
+                f"timeout_s is {timeout_s!r}; give more than 0, or use state, which never waits"
+            )
+        late = f"run {run_id!r} has not ended within {timeout_s} s; it goes on, so ask again"
+        return self.wait_for(lambda engine: engine.result(run_id), timeout_s, late)
+
+    @property
+    def stranded(self) -> Mapping[str, str]:
+        """Open runs that this engine cannot carry on, by id, each with the reason."""
+        return self._engine.stranded
+
+    @property
+    def parked(self) -> Mapping[str, str]:
+        """Runs that wait because the journal refuses to write, by id, each with its words."""
+        return self._engine.parked
+
+    @property
+    def guards(self) -> ServiceGuards:
+        """The breakers, limits and retry budgets of the services."""
+        return self._engine.guards
+
+    @property
+    def listeners(self) -> Listeners:
+        """The listeners' thread: counts of failures and drops, and `drain`."""
+        return self._engine.listeners
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return self._engine.now()
+
+    def wait_for(
+        self,
+        make: Callable[[Engine], Coroutine[Any, Any, R]],
+        timeout_s: float | None = None,
+        late: str = "the engine has not answered in time; ask again",
+    ) -> R:
+        """What a coroutine made with the engine comes to, run in the engine's loop.
+
+        Raises what it raises, `TimeoutError` saying `late` after `timeout_s` seconds, and `RunRefused` when
+        the engine is closed or an event loop runs in this thread.
+        """
+        _require_no_loop()
+        opening = self._opening
+        if opening is None:
+            raise RunRefused(CLOSED)
+        waiting = opening.submit(lambda: make(self._engine))
+        try:
+            return waiting.result(timeout_s)
+        except CancelledError:
+            raise RunRefused("the engine closed before it answered; open it and ask again") from None
+        except TimeoutError:
+            if waiting.done():  # Then it is what the coroutine raised.
+                raise
+            raise TimeoutError(late) from None
+        finally:
+            waiting.cancel()
+
+
+class _Opening:
+    """One opening of an engine, in a thread of its own."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._opened: Future[None] = Future()
+        self._closed: Future[None] = Future()
+        self._gate = threading.Lock()  # Between the loop's end and those who hand something to it.
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._serving: asyncio.Task[None] | None = None
+        self._left = False
+
+    def enter(self) -> None:
+        """Returns when the engine is open; raises why it cannot be opened."""
+        # A daemon, so that a second Ctrl-C leaves at once: to the journal that is a crash like any other.
+        thread = threading.Thread(target=self._live, name="sagacity-engine", daemon=True)
+        thread.start()
+        try:
+            self._opened.result()
+        except BaseException:
+            self.leave()
+            raise
+
+    def leave(self) -> None:
+        """Closes the engine and returns when it is closed; raises what closing it raises."""
+        with self._gate:
+            self._left = True
+            if self._loop is not None and self._serving is not None:
+                self._loop.call_soon_threadsafe(self._serving.cancel)
+        self._closed.result()
+
+    def submit(self, make: Callable[[], Coroutine[Any, Any, R]]) -> Future[R]:
+        """Hands a coroutine to the loop, unless it is being left."""
+        with self._gate:
+            if self._left or self._loop is None:
+                raise RunRefused(CLOSED)
+            return asyncio.run_coroutine_threadsafe(make(), self._loop)
+
+    def _live(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except BaseException as problem:  # noqa: BLE001  whoever waits must be told, whatever it is
+            if not self._opened.done():
+                self._opened.set_exception(problem)
+                self._closed.set_result(None)
+            else:
+                self._closed.set_exception(problem)
+            return
+        if not self._opened.done():
+            self._opened.set_exception(RunRefused(CLOSED))
+        self._closed.set_result(None)
+
+    async def _serve(self) -> None:
+        with self._gate:
+            if self._left:
+                return
+            self._loop, self._serving = asyncio.get_running_loop(), asyncio.current_task()
+        try:
+            with suppress(asyncio.CancelledError):
+                async with self._engine:
+                    self._opened.set_result(None)
+                    await asyncio.get_running_loop().create_future()  # Until it is cancelled.
+        finally:
+            with self._gate:
+                self._loop = None
+
+
+def _require_no_loop() -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise RunRefused(
+        "an event loop runs in this thread, and waiting here would hold it up; "
+        "use 'async with Engine(...)', or call from another thread with asyncio.to_thread"
+    )
