@@ -97,6 +97,8 @@ def _count(tally: _RunTally, told: Event | AttemptRow | RunRow) -> None:
 
 
 def _count_attempt(step: _StepTally, direction: Direction) -> None:
+    if direction is Direction.PROBE:
+        return  # Asking is free.
     if direction is Direction.FORWARD:
         step.attempts += 1
     else:

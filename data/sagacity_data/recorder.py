@@ -88,9 +88,10 @@ class Recorder:
             case RunStarted():
                 self._open_run(state, event)
             case AttemptStarted():
-                self._start(state, event)
+                if _is_call(state, event):
+                    self._start(state, event)
             case AttemptSucceeded() | AttemptFailed() | AttemptUnknown():
-                return (self._end(state, event),)
+                return (self._end(state, event),) if _is_call(state, event) else ()
             case RunEnded():
                 return (self._close_run(state, event),)
             case _:
@@ -174,6 +175,12 @@ class Recorder:
             self._in_flight[service] = left
         else:
             del self._in_flight[service]
+
+
+def _is_call(state: RunState, event: AttemptStarted | Ending) -> bool:
+    """Whether a service did, or undid, a step's work: not a probe, a person's approval or an inner saga."""
+    step = state.saga.by_name[event.step]
+    return event.direction is not Direction.PROBE and step.approval is None and step.sub_saga is None
 
 
 def scalars(context: Mapping[str, Any]) -> ContextValues:

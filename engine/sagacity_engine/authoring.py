@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
-from sagacity_engine.handlers import BoundSaga, bind
+from sagacity_engine.handlers import BoundSaga, Handler, bind
 from sagacity_engine.parts import (
     Approval,
     Breaker,
@@ -248,7 +248,11 @@ class SagaBuilder:
         """The definition with its functions; raises `SagaRefused`, also for a compensation without one."""
         return bind(
             self.build(),
-            {each.name: each.handler for each in self._steps if isinstance(each, StepFunction)},
+            {
+                each.name: Handler(each.action, each.undo, each.question)
+                for each in self._steps
+                if isinstance(each, StepFunction)
+            },
             {each.name: each.inner for each in self._steps if each.inner is not None},
         )
 

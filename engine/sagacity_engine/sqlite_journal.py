@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import get_args
 
 from sagacity_engine import archive, lease, sqlite_requests
 from sagacity_engine.batch import Batch, Request, Settle, appended, require_whole
 from sagacity_engine.document import saga_document
-from sagacity_engine.errors import JournalRefused
+from sagacity_engine.errors import JournalRefused, SagaRefused
 from sagacity_engine.events import Event, Status
 from sagacity_engine.run_lines import RunSummary
 from sagacity_engine.saga import Saga
@@ -33,7 +35,8 @@ class SqliteJournal:
     Nothing is opened before `open`. With `read_only` the journal can be read, and asked, beside a running
     engine; writing is refused. A process that does not renew its right to write for `lease_s`, in seconds,
     may be taken over. For `durability` see `sqlite_file.Durability`: choose `normal` only where the last
-    moments before a power cut may be forgotten, with every call that was made in them.
+    moments before a power cut may be forgotten, with every call that was made in them. Raises `SagaRefused`
+    for settings that make no sense.
     """
 
     def __init__(
@@ -46,6 +49,10 @@ class SqliteJournal:
         connect: Connect = connect_sqlite,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        if durability not in get_args(Durability):
+            raise SagaRefused(f"durability is {durability!r}; it must be 'full' or 'normal'")
+        if not (math.isfinite(lease_s) and lease_s > 0):
+            raise SagaRefused(f"lease_s is {lease_s!r}; it must be a positive number of seconds")
         self.path = Path(path)
         self._read_only = read_only
         self._lease_s = lease_s

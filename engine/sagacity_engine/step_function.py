@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any, Generic, ParamSpec, TypeVar
 
 from sagacity_engine.errors import SagaRefused
-from sagacity_engine.handlers import BoundSaga, Handler
+from sagacity_engine.handlers import BoundSaga
 from sagacity_engine.parts import Compensation, Probe
 from sagacity_engine.retry import UNDO_ATTEMPTS, RetryPolicy
 from sagacity_engine.saga import Step
@@ -53,11 +53,6 @@ class StepFunction(DeclaredStep, Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Calls the function."""
         return self.action(*args, **kwargs)
-
-    @property
-    def handler(self) -> Handler:
-        """The step's functions, as an engine takes them."""
-        return Handler(self.action, self.undo, self.question)
 
     def compensation(
         self,

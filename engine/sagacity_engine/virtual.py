@@ -69,7 +69,7 @@ class VirtualHost:
         self._journals = journals
         self._moments: list[tuple[float, int, Callable[[float], None]]] = []
         self._ticket = itertools.count()
-        self._now = 0.0
+        self.now = 0.0  # The moment being played, in seconds since the epoch.
         self._states: dict[str, RunState] = {}
         self._wakes: dict[str, float] = {}  # The earliest wake still booked, by run id.
         self._planners: dict[str, Planner] = {}
@@ -135,8 +135,8 @@ class VirtualHost:
     def run(self) -> dict[str, RunState]:
         """Plays every booked moment to the end; the finished runs by id."""
         while self._moments:
-            self._now, _, act = heapq.heappop(self._moments)
-            act(self._now)
+            self.now, _, act = heapq.heappop(self._moments)
+            act(self.now)
         return self.finished
 
     def states(self) -> dict[str, RunState]:
@@ -154,7 +154,7 @@ class VirtualHost:
     def launch_inner(self, inner: SubSaga, inner_id: str, given: Mapping[str, Any], outer: RunState) -> None:
         """Books a part of `outer`'s run, with its planner and context, for now."""
         run_id = outer.started.run_id
-        launch = Launch(run_id=inner_id, context=outer.started.context, at=self._now)
+        launch = Launch(run_id=inner_id, context=outer.started.context, at=self.now)
         self.launch(inner.saga, launch, self._planners[run_id], run_input=given, parent=run_id)
 
     def _book(self, at: float, act: Callable[[float], None]) -> None:
@@ -191,7 +191,7 @@ class VirtualHost:
     def _queue(self, state: RunState, now: float) -> None:
         run_id = state.started.run_id
         self._claimed.add(run_id)
-        if self._locks.ask(run_id, state.started.locks, lambda: self._grant(run_id, self._now)):
+        if self._locks.ask(run_id, state.started.locks, lambda: self._grant(run_id, self.now)):
             self._grant(run_id, now)
 
     def _grant(self, run_id: str, now: float) -> None:

@@ -10,10 +10,11 @@ import hashlib
 from collections.abc import Callable
 from typing import Protocol
 
-from sagacity_engine.advisor import Advice, Context, Launch
+from sagacity_engine.advisor import Advice, Context, Launch, author_advice
 from sagacity_engine.saga import Saga
 from sagacity_models.forecast import SagaForecast
 from sagacity_optimizer.evaluation import Evaluation
+from sagacity_optimizer.priced import unpriced
 from sagacity_optimizer.propose import Proposal, optimize
 
 
@@ -60,6 +61,8 @@ class ModelAdvisor:
 
     def plan_for(self, saga: Saga, launch: Launch) -> Advice:
         """The advised plan for this run with both plans' expected numbers and the reasons in words."""
+        if part := unpriced(saga):
+            return author_advice(saga, part)
         forecast = self._forecaster.forecast(saga, launch.context, launch.at)
         return self._advice(saga, launch, forecast.model_version, self._proposal(saga, forecast))
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sagacity_engine import precedence
+from sagacity_engine.errors import SagaRefused
 from sagacity_engine.parts import Kind
 from sagacity_engine.plan import Plan, author_plan
 from sagacity_engine.saga import Saga, Step
@@ -22,6 +23,7 @@ from sagacity_models.forecast import SagaForecast
 from sagacity_optimizer import ideals, undo_times
 from sagacity_optimizer.errors import ForecastRefused
 from sagacity_optimizer.outcomes import NO_UNDO, Cuts, UndoLaw, undo_law
+from sagacity_optimizer.priced import unpriced
 
 STRUCTURES_KEPT = 128
 IDEALS_KEPT = 20_000
@@ -83,6 +85,8 @@ class Problem:
                 f"the forecast says nothing about step {missing[0]!r} of saga {saga.name!r}; "
                 "forecast every step of the saga"
             )
+        if part := unpriced(saga):
+            raise SagaRefused(f"saga {saga.name!r} cannot be predicted: {part}; leave that part out to try")
         self.saga = saga
         self.forecast = forecast
         self.structure = structure_of(saga)

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from sagacity_api.client import http_bound
-from sagacity_api.client.http_steps import REPLY_BYTES_MAX
+from sagacity_api.client.http_answers import REPLY_BYTES_MAX
 from sagacity_engine import Direction, Engine, MemoryJournal, SagaRefused, Status, read_saga
 from sagacity_engine.events import AttemptFailed, AttemptSucceeded, AttemptUnknown, Event
 from sagacity_engine.handlers import idempotency_key

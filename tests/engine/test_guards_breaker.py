@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sagacity_engine.breaker import BreakerState, ServiceBreaker
@@ -26,6 +26,7 @@ def test_failures_in_a_row_open_it() -> None:
     breaker = failed(3, at=1.0)
     assert breaker.refusal_s(SETTINGS, 1.0) == 10.0
     assert breaker.refusal_s(SETTINGS, 7.0) == 4.0
+    assert breaker.refusal_s(SETTINGS, 10.75) == 0.25
     assert breaker.refusal_s(SETTINGS, 11.0) is None
 
 
@@ -69,6 +70,9 @@ def test_late_failures_do_not_prolong_it() -> None:
     for at in range(1, 15):
         breaker.report(False, float(at))
     assert breaker.refusal_s(SETTINGS, 14.0) is None
+    for at in range(15, 24):  # The first of these opens it again; the others are late.
+        breaker.report(False, float(at))
+    assert breaker.refusal_s(SETTINGS, 24.0) == 1.0
 
 
 def test_an_undo_that_succeeds_closes_it() -> None:
@@ -197,46 +201,47 @@ NUMBERS = st.builds(
 )
 
 
+@settings(max_examples=500)
 @given(NUMBERS, STEPS)
-def test_it_does_what_the_model_does(settings: Breaker, steps: list[tuple[int, str]]) -> None:
+def test_it_does_what_the_model_does(numbers: Breaker, steps: list[tuple[int, str]]) -> None:
     """Whatever happens in whatever order, refusals and states are those of the definition."""
     breaker, model, now = ServiceBreaker(), Model(), 0.0
     for later_s, what in steps:
         now += later_s
         if what == ASK:
-            seen = breaker.state(settings, now)
-            state, refusal_s = model.met(settings, now)
-            assert (seen, breaker.refusal_s(settings, now)) == (state, refusal_s)
-            assert refusal_s is None or 0 < refusal_s <= settings.open_s
+            seen = breaker.state(numbers, now)
+            state, refusal_s = model.met(numbers, now)
+            assert (seen, breaker.refusal_s(numbers, now)) == (state, refusal_s)
+            assert refusal_s is None or 0 < refusal_s <= numbers.open_s
         else:
             breaker.report(REPORTS[what], now)
             model.report(REPORTS[what], now)
 
 
 @given(NUMBERS, STEPS)
-def test_an_ill_service_is_left_alone(settings: Breaker, steps: list[tuple[int, str]]) -> None:
+def test_an_ill_service_is_left_alone(numbers: Breaker, steps: list[tuple[int, str]]) -> None:
     """Until it has shown itself well, at most `probes` calls pass in any `open_s` seconds."""
-    breaker, now = failed(settings.failure_threshold), 0.0
+    breaker, now = failed(numbers.failure_threshold), 0.0
     passed: list[float] = []
     for later_s, what in steps:
         now += later_s
         if what == "ill":
             breaker.report(False, now)
-        elif what == ASK and breaker.refusal_s(settings, now) is None:
+        elif what == ASK and breaker.refusal_s(numbers, now) is None:
             passed.append(now)
     for begin in passed:
-        assert sum(begin <= at < begin + settings.open_s for at in passed) <= settings.probes
+        assert sum(begin <= at < begin + numbers.open_s for at in passed) <= numbers.probes
 
 
 @given(NUMBERS, STEPS)
-def test_nobody_waits_for_ever(settings: Breaker, steps: list[tuple[int, str]]) -> None:
+def test_nobody_waits_for_ever(numbers: Breaker, steps: list[tuple[int, str]]) -> None:
     """Whatever happened before, whoever is refused and comes back when told passes, if nobody else came."""
     breaker, now = ServiceBreaker(), 0.0
     for later_s, what in steps:
         now += later_s
         if what == ASK:
-            breaker.refusal_s(settings, now)
+            breaker.refusal_s(numbers, now)
         else:
             breaker.report(REPORTS[what], now)
-    refusal_s = breaker.refusal_s(settings, now)
-    assert refusal_s is None or breaker.refusal_s(settings, now + refusal_s) is None
+    refusal_s = breaker.refusal_s(numbers, now)
+    assert refusal_s is None or breaker.refusal_s(numbers, now + refusal_s) is None

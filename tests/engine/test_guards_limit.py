@@ -29,7 +29,9 @@ def test_places_are_taken_and_passed_on() -> None:
     """As many go at once as there are places; each that leaves lets the one go that waits longest."""
     told: list[str] = []
     limit = CallLimit(2)
-    assert [limit.enter(Caller(name, told).go) for name in "abcd"] == [True, True, False, False]
+    assert [limit.enter(Caller(name, told).go) for name in "ab"] == [True, True]
+    assert not limit.enter(Caller("c", told).go)
+    assert not limit.enter(Caller("d", told).go, urgent=False)
     assert (limit.in_flight, limit.waiting) == (2, 2)
     limit.leave()
     assert told == ["c"]

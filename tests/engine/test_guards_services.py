@@ -86,6 +86,34 @@ def test_changes_of_all_breakers_are_told_with_the_service() -> None:
     assert told == [("bank", BreakerState.OPEN, 1.0), ("hotel", BreakerState.OPEN, 1.0)]
 
 
+def test_a_service_of_which_nothing_is_asked_has_no_guard() -> None:
+    """No limit, no retry budget, no breaker: nothing is kept. Once a step brings a breaker, all its calls count."""
+    guards = ServiceGuards({"bank": ServicePolicy()}, ServicePolicy(retry_share=None), services_max=2)
+    breaker = Breaker(failure_threshold=1)
+    assert guards.minding("hotel", None) is None
+    assert guards.minding("bank", None) is guards.of("bank")
+    hotel = guards.minding("hotel", breaker)
+    assert hotel is guards.minding("hotel", None) is guards.of("hotel")
+    for name in ("car", "train"):
+        guards.of(name)
+    assert guards.minding("hotel", None) is None, "it was forgotten, with its breaker"
+
+
+@pytest.mark.parametrize(
+    ("policy", "binds"),
+    [
+        (ServicePolicy(), True),
+        (ServicePolicy(retry_share=None), False),
+        (ServicePolicy(retry_share=None, concurrency=1), True),
+    ],
+)
+def test_a_policy_binds_when_it_limits_anything(policy: ServicePolicy, binds: bool) -> None:
+    """A policy without a limit on calls and without a retry budget costs nothing."""
+    guards = ServiceGuards(default=policy)
+    assert policy.binds is binds
+    assert (guards.minding("hotel", None) is not None) is binds
+
+
 def test_the_least_recently_used_are_forgotten() -> None:
     """There are never more idle guards than allowed; who was asked for lately stays."""
     guards = ServiceGuards(services_max=3)

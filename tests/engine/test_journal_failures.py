@@ -61,7 +61,7 @@ def keep(journal: SqliteJournal, batch: Batch) -> None:
 
 @pytest.mark.parametrize("arrives", [False, True])
 def test_a_batch_that_was_refused_can_be_repeated(tmp_path: Path, arrives: bool) -> None:
-    """A batch refused by the disk is kept when it is offered again, whether it had reached the file or not."""
+    """A batch refused by the disk is kept when offered again, whether it had reached the file or not."""
     disk = Disk()
     journal = opened(tmp_path / "runs.db", disk.connect)
     keep(journal, start("before"))

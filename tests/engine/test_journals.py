@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sagacity_engine import codec
-from sagacity_engine.errors import JournalRefused
+from sagacity_engine.errors import JournalRefused, SagaRefused
 from sagacity_engine.events import (
     Action,
     AttemptStarted,
@@ -536,3 +536,12 @@ def test_the_file_says_whose_it_is(path: Path) -> None:
 def test_a_closed_journal_is_one_file(path: Path) -> None:
     """Closing folds the log into the file and leaves nothing beside it but the lock."""
     assert sorted(file.name for file in path.parent.iterdir()) == ["runs.db", "runs.db-lock"]
+
+
+@pytest.mark.parametrize("setting", [{"durability": "off"}, {"lease_s": 0.0}, {"lease_s": float("nan")}])
+def test_settings_that_make_no_sense_are_refused(tmp_path: Path, setting: dict[str, Any]) -> None:
+    """A setting is refused by name and value before any file is touched."""
+    [(name, value)] = setting.items()
+    with pytest.raises(SagaRefused, match=f"{name} is {value!r}; it must be"):
+        SqliteJournal(tmp_path / "runs.db", **setting)
+    assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""The engine without asyncio: the same methods and errors, from any thread, without a way to wait for ever."""
+"""The engine without asyncio: the same methods and errors, from any thread, and nobody waits for ever."""
 
 import asyncio
 import inspect
@@ -17,6 +17,7 @@ from sagacity_engine import (
     BoundSaga,
     Call,
     Engine,
+    Event,
     JournalRefused,
     MemoryJournal,
     RetryPolicy,
@@ -27,6 +28,7 @@ from sagacity_engine import (
     StepError,
     define,
 )
+from sagacity_engine.events import RunEnded
 from sagacity_engine.sync_engine import SyncEngine
 
 ONCE = RetryPolicy(maximum_attempts=1)
@@ -54,14 +56,20 @@ def engine_threads() -> list[threading.Thread]:
 
 def test_runs_and_results(tmp_path: Path) -> None:
     """A run goes to its end and its result can be read again, on a real journal."""
-    with SyncEngine(SqliteJournal(tmp_path / "runs.db"), [one_step(lambda call: {"seat": 7})]) as engine:
+    told: list[Event] = []
+    journal = SqliteJournal(tmp_path / "runs.db")
+    trip = one_step(lambda call: {"seat": 7})
+    with SyncEngine(journal, [trip], listeners=[lambda state, event: told.append(event)]) as engine:
         result = engine.run("trip", {"who": "Asha"}, run_id="a")
         assert (result.status, result.outputs) == (Status.COMPLETED, {"book": {"seat": 7}})
         assert engine.start("trip", run_id="a") == "a"
         assert engine.result("a", timeout_s=10) == result
         assert engine.state("a").started.input == {"who": "Asha"}
         assert (engine.stranded, engine.parked, engine.recover()) == ({}, {}, ())
-        assert engine.guards.calls("book") == 0 or engine.now() > 0
+        assert engine.guards.of("book").in_flight == 0
+        assert engine.now() >= result.ended_at
+        assert engine.listeners.drain(10)
+    assert isinstance(told[-1], RunEnded)
     assert engine_threads() == []
 
 
@@ -232,6 +240,25 @@ def test_refused_steps_are_told_in_the_result() -> None:
     with SyncEngine(MemoryJournal(), [one_step(refuses)]) as engine:
         result = engine.run("trip")
         assert (result.status, result.step) == (Status.COMPENSATED, "book")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals for one thread")
+def test_ctrl_c_while_opening_leaves_nothing_open() -> None:
+    """Whoever gives up while the engine is still opening leaves a closed journal and no thread."""
+
+    class SlowJournal(MemoryJournal):
+        def open(self) -> None:
+            pressed = threading.main_thread().ident
+            assert pressed is not None
+            signal.pthread_kill(pressed, signal.SIGINT)
+            threading.Event().wait(0.3)
+            super().open()
+
+    journal = SlowJournal()
+    with pytest.raises(KeyboardInterrupt), SyncEngine(journal, [one_step()]):
+        pass
+    assert not journal.opened
+    assert engine_threads() == []
 
 
 # A process that waits for a run which does not end, until somebody presses Ctrl-C.

@@ -1,4 +1,4 @@
-"""Stories of runs that together make everything happen that a listener can be told, played in virtual time."""
+"""Stories of runs that together make everything happen that a listener can be told, in virtual time."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -21,7 +21,7 @@ def text() -> str:
 
 def rows(text: str, heading: str) -> list[list[str]]:
     """The cells of each row of the table with this first column."""
-    table = text.partition(f"| {heading} |")[2].partition("\n\n")[0]
+    table = text.partition(f"\n| {heading} |")[2].partition("\n\n")[0]
     lines = table.splitlines()[2:]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 

@@ -301,16 +301,14 @@ def test_the_breaker_lets_it_try_again(told: Any, serve: Serve) -> None:
 
 def test_a_full_queue_drops(told: Any) -> None:
     """What finds no room is dropped, counted, and never waited for; what is in stays."""
-    for policy, room in (
-        (replace(QUICK, queue_events_max=5), 5),
-        (replace(QUICK, queue_bytes_max=1_200), None),
-    ):
-        poster = EventPoster("http://127.0.0.1:9", policy=policy)
+    small = EventPoster("http://127.0.0.1:9", policy=replace(QUICK, queue_events_max=5))
+    narrow = EventPoster("http://127.0.0.1:9", policy=replace(QUICK, queue_bytes_max=1_200))
+    for poster in (small, narrow):
         for state, event in told * 5:
             poster(state, event)
-        counts = poster.counts()
-        assert counts.pending == room or 0 < counts.pending < 20
-        assert counts.of(Fate.DROPPED) == 5 * len(told) - counts.pending
+    assert small.counts() == PostCounts({Fate.DROPPED: 5 * len(told) - 5}, 5, 0)
+    assert 0 < narrow.counts().pending < 20
+    for poster in (small, narrow):
         assert not poster.close(0)
         assert poster.counts() == PostCounts({Fate.DROPPED: 5 * len(told)}, 0, 0)
 
@@ -373,9 +371,7 @@ def test_one_complaint_is_enough(told: Any, serve: Serve, caplog: pytest.LogCapt
         poster(*told[0])
         poster._queue.drain(60)
     (record,) = [record for record in caplog.records if record.name == "sagacity_api.telemetry"]
-    assert record.getMessage().startswith(
-        "events could not be posted: ServiceFailed: the service failed (500)"
-    )
+    assert record.getMessage().startswith("events could not be posted: ServiceFailed: the service failed")
 
 
 @pytest.mark.parametrize(
@@ -397,10 +393,10 @@ def test_unusable_settings_are_refused(settings: dict[str, Any], words: str) -> 
     ("name", "value"),
     [("queue_events_max", 0), ("tries_max", 0), ("linger_s", -1), ("deadline_s", 0), ("backoff_max_s", 1e9)],
 )
-def test_senseless_limits_are_refused(name: str, value: float) -> None:
+def test_senseless_limits_are_refused(name: str, value: Any) -> None:
     """A limit out of range names itself."""
     with pytest.raises(SagaRefused, match=f"{name} is"):
-        PostPolicy(**{name: value})
+        replace(QUICK, **{name: value})
 
 
 def test_the_service_may_ask_for_time(told: Any, serve: Serve) -> None:

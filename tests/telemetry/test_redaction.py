@@ -23,7 +23,7 @@ WITHHELD = {
 
 @pytest.mark.parametrize("kind", get_args(Event))
 def test_every_field_is_decided_about(kind: type) -> None:
-    """Each field of each kind of event is told or withheld: a new one fails here until somebody has decided."""
+    """Each field of each kind of event is told or withheld: a new one fails here until one has decided."""
     fields = {field.name for field in dataclasses.fields(kind)}
     told, withheld = TOLD[kind.__name__], WITHHELD.get(kind.__name__, set())
     assert told | withheld == fields

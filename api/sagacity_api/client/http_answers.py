@@ -27,6 +27,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -104,7 +105,8 @@ def retry_after_s(headers: Mapping[str, str], clock: Callable[[], float]) -> flo
 
 def _moment(text: str) -> float | None:
     try:
-        return parsedate_to_datetime(text).timestamp()
+        told = parsedate_to_datetime(text)
+        return (told if told.tzinfo is not None else told.replace(tzinfo=UTC)).timestamp()
     except (TypeError, ValueError, OverflowError):
         return None
 

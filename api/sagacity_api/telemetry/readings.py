@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 BREAKERS_MAX = 1_000
 """The most services whose breakers are told."""
 
-Readout = dict[tuple[str, ...], float]
-"""Values by their labels."""
-
 BREAKER_STATES = ("closed", "half_open", "open")
 
 
@@ -111,17 +108,16 @@ class Readings:
         if commits is not None:
             yield _counter("journal_commits", "Transactions that the journal has committed.", commits)
         counts = journal.counts()
-        by_status: Readout = {(status.value,): float(counts.get(status, 0)) for status in Status}
+        by_status = [((status.value,), counts.get(status, 0)) for status in Status]
         yield _gauges("journal_runs", "Runs in the journal, by status.", ("status",), by_status)
 
     def _of_breakers(self) -> Iterator[Metric]:
         if self._breakers is None:
             return
         told = sorted(self._breakers().items())[:BREAKERS_MAX]
-        states = {(service, state): float(state == now) for service, now in told for state in BREAKER_STATES}
-        yield _gauges(
-            "breaker_state", "1 for the state of a service's breaker.", ("service", "state"), states
-        )
+        states = [((service, state), state == now) for service, now in told for state in BREAKER_STATES]
+        says = "1 for the state of a service's breaker, 0 for the others."
+        yield _gauges("breaker_state", says, ("service", "state"), states)
 
     def _of_poster(self) -> Iterator[Metric]:
         if self._poster is None:
@@ -151,10 +147,12 @@ def _gauge(name: str, says: str, value: float) -> Metric:
     return GaugeMetricFamily(f"sagacity_{name}", says, value=value)
 
 
-def _gauges(name: str, says: str, labels: tuple[str, ...], values: Readout) -> Metric:
+def _gauges(
+    name: str, says: str, labels: tuple[str, ...], values: Iterable[tuple[tuple[str, ...], float]]
+) -> Metric:
     from prometheus_client.core import GaugeMetricFamily
 
     family = GaugeMetricFamily(f"sagacity_{name}", says, labels=labels)
-    for label, value in values.items():
+    for label, value in values:
         family.add_metric(label, value)
     return family

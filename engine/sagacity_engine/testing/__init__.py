@@ -8,6 +8,7 @@ invariant. Scripts are written by hand, made from a definition (`fail_at_every_s
 from sagacity_engine.testing.chaos import PROFILES, Profile
 from sagacity_engine.testing.effects import Effect
 from sagacity_engine.testing.invariants import violations
+from sagacity_engine.testing.random_people import Attendant, random_wishes
 from sagacity_engine.testing.random_plans import random_plan
 from sagacity_engine.testing.random_sagas import random_saga
 from sagacity_engine.testing.random_scripts import random_script
@@ -28,12 +29,15 @@ from sagacity_engine.testing.services import (
     ScriptedServices,
     Truthful,
 )
-from sagacity_engine.testing.trial import Trial, Wish, play
+from sagacity_engine.testing.trial import Trial, play
+from sagacity_engine.testing.wishes import Attend, Wish
 
 __all__ = [
     "PROFILES",
     "SUCCESS",
     "TRUTH",
+    "Attend",
+    "Attendant",
     "Duplicated",
     "Effect",
     "Hedged",
@@ -51,6 +55,7 @@ __all__ = [
     "random_plan",
     "random_saga",
     "random_script",
+    "random_wishes",
     "time_out_at_every_step",
     "unknown_at_every_step",
     "violations",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -15,15 +15,13 @@ from sagacity_engine.saga import Saga
 from sagacity_engine.testing.effects import Effect
 from sagacity_engine.testing.invariants import violations
 from sagacity_engine.testing.services import Script, ScriptedServices
+from sagacity_engine.testing.wishes import Attend, Wish
 from sagacity_engine.virtual import VirtualHost
 from sagacity_engine.virtual_calls import Reply
 
-Wish = tuple[float, Event]
-"""What somebody asks of the run, and when, in seconds after its launch; what is refused is left out."""
-
 RUN_ID = "run"
-EVENTS_MAX = 20_000
-"""A run with more events than this has lost its way."""
+ROUNDS_MAX = 1_000
+"""How often everything may stand still before whoever attends to it is asked no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +69,13 @@ def play(
     jitter: float | Random = 0.5,
     acts: Callable[[AttemptStarted, Reply], bool] | None = None,
     run_input: Mapping[str, Any] | None = None,
-    attend: Callable[[RunState], Event | None] | None = None,
+    attend: Attend | None = None,
     at: float = 1_000.0,
 ) -> Trial:
     """Plays the saga, by default as its author planned it and with all participants well.
 
-    Inner runs follow their authors' plans. `attend` is asked, whenever everything stands still, for what a
-    person does about each run that needs attention; it must say None some time.
+    Inner runs follow their authors' plans. `attend` is asked about every run whenever everything stands
+    still, until it does nothing more.
     """
     services = ScriptedServices(script or {}, acts=acts)
     events: dict[str, list[Event]] = {}
@@ -91,24 +89,23 @@ def play(
     launch = Launch(run_id=RUN_ID, context={}, at=at)
     host.launch(saga, launch, planner, run_input={"room": 7} if run_input is None else run_input)
     for after_s, event in wishes:
-        host.ask(at + after_s, RUN_ID, event)
-    states = host.run()
-    while attend is not None and _attended(host, states, attend):
-        states = host.run()
+        host.ask(at + after_s, RUN_ID, replace(event, at=at + after_s))
+    host.run()
+    for _ in range(ROUNDS_MAX):
+        if attend is None or not _attended(host, attend):
+            break
+        host.run()
     return Trial(saga, events, host.states(), services.ledger)
 
 
-def _attended(
-    host: VirtualHost, states: Mapping[str, RunState], attend: Callable[[RunState], Event | None]
-) -> bool:
+def _attended(host: VirtualHost, attend: Attend) -> bool:
     """Whether a person does something about some run."""
     acted = False
-    for run_id, state in tuple(states.items()):
-        if state.status is Status.NEEDS_ATTENTION:
-            event = attend(state)
-            if event is not None:
-                host.ask(event.at, run_id, event)
-                acted = True
+    for run_id, state in host.states().items():
+        event = attend(state, host.now)
+        if event is not None:
+            host.ask(event.at, run_id, event)
+            acted = True
     return acted
 
 

@@ -22,10 +22,11 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from contextvars import Context, ContextVar, copy_context
-from typing import Any, TypeVar
+from typing import Any, TypeVar, TypeVarTuple
 from weakref import WeakKeyDictionary, WeakSet
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 THREAD_S_MAX = 0.002
 """The longest that a plain function waits for its thread to begin, in virtual seconds, if one is free."""
@@ -83,7 +84,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return Process(self, main)
 
     def call_soon(
-        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.Handle:
         """As everywhere; a dead process's calls are never made."""
         owner = _owner(context)
@@ -91,10 +92,14 @@ class VirtualLoop(asyncio.BaseEventLoop):
             return super().call_soon(callback, *args, context=context)
         return super().call_soon(owner.call, callback, *args, context=context)
 
-    call_soon_threadsafe = call_soon
+    def call_soon_threadsafe(
+        self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.Handle:
+        """The only thread is the loop's own."""
+        return self.call_soon(callback, *args, context=context)
 
     def call_at(
-        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
         """As everywhere; a dead process's calls are never made."""
         owner = _owner(context)
@@ -102,12 +107,14 @@ class VirtualLoop(asyncio.BaseEventLoop):
             return super().call_at(when, callback, *args, context=context)
         return super().call_at(when, owner.call, callback, *args, context=context)
 
-    def run_in_executor(  # type: ignore[override]  # the stub says that it is a coroutine function; it is not
-        self, executor: Executor | None, func: Callable[..., T], *args: Any
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts
     ) -> asyncio.Future[T]:
         """Runs the function in this thread, after a delay and when its pool has a thread free."""
         future: asyncio.Future[T] = self.create_future()
-        self._pool(executor).put(lambda: func(*args), future)
+        owner = _owner(None)
+        if owner is None or owner.alive:
+            self._pool(executor).put(lambda: func(*args), future)
         return future
 
     def run_blocking(self, func: Callable[[], T]) -> tuple[T | None, BaseException | None, float]:
@@ -154,7 +161,7 @@ class Process:
         """Starts one more task in the process."""
         return self._context.run(self._loop.create_task, work)
 
-    def call(self, callback: Callable[..., object], *args: Any) -> None:
+    def call(self, callback: Callable[[*Ts], object], *args: *Ts) -> None:
         """Makes the call, unless the process is dead."""
         if self.alive:
             callback(*args)
@@ -166,8 +173,8 @@ class Process:
     def kill(self) -> None:
         """Ends it at once. Not to be called from within the process."""
         self.alive = False
-        for task in tuple(self._tasks):
-            if not task.done():
+        for task in asyncio.all_tasks(self._loop):
+            if task in self._tasks or _context_of(task).get(_PROCESS) is self:
                 self._context.copy().run(_bury, task)
 
 
@@ -235,14 +242,18 @@ def _owner(context: Context | None) -> Process | None:
     return _PROCESS.get() if context is None else context.get(_PROCESS)
 
 
-def _noted(
-    loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T], context: Context | None = None
-) -> asyncio.Task[T]:
-    task = asyncio.Task(work, loop=loop, context=context)
-    owner = _owner(context)
+def _noted(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> asyncio.Task[Any]:
+    task: asyncio.Task[Any] = asyncio.Task(work, loop=loop, **options)
+    owner = _owner(options.get("context"))
     if owner is not None:
         owner.note(task)
     return task
+
+
+def _context_of(task: asyncio.Task[Any]) -> Context:
+    """Where tasks can tell: those that begin at once, which no factory has seen, are of such a Python."""
+    tell: Callable[[], Context] = getattr(task, "get_context", Context)
+    return tell()
 
 
 def _bury(task: asyncio.Task[Any]) -> None:
