@@ -155,7 +155,8 @@ class _Copy:
         self._connection.execute(LINE, values + ended)
         (number,) = self._connection.execute(NUMBER, (line.run_id,)).fetchone()
         self._connection.executemany(
-            "INSERT INTO batches VALUES (?, ?, ?, ?)", [(number, *row) for row in rows]
+            "INSERT INTO batches (number, seq, body, checksum) VALUES (?, ?, ?, ?)",
+            [(number, *row) for row in rows],
         )
 
 

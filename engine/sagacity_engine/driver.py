@@ -323,4 +323,7 @@ class RunDriver:
         for _, answer in self._asked:
             answer.cancel()
         self._asked.clear()
-        self._ended(problem)
+        ended = self._ended
+        # Nothing of a run that is over may hold on to it in a circle: it goes without the collector.
+        del self._launcher, self._ended, self._on_active
+        ended(problem)

@@ -57,13 +57,14 @@ class Launching:
 class Launcher:
     """Makes the calls of one run."""
 
-    __slots__ = ("_advised", "_driver", "_open", "_queued", "_shared")
+    __slots__ = ("_advised", "_driver", "_open", "_over", "_queued", "_shared")
 
     def __init__(self, shared: Launching, driver: RunDriver) -> None:
         self._shared = shared
         self._driver = driver
         self._open: dict[str, Attempt] = {}  # By step: a step has at most one attempt at a time.
         self._queued: dict[str, _Queued] = {}
+        self._over = False
         self._advised = 0  # Failures about which the advisor is being asked.
 
     @property
@@ -112,6 +113,8 @@ class Launcher:
                 attempt.guard.leave()
         self._open.clear()
         self._shared.inner.leave(self._driver)
+        self._over = True
+        del self._driver
 
     def _pass(self, started: AttemptStarted) -> None:
         state, now = self._driver.state, self._driver.now()
@@ -191,7 +194,8 @@ class Launcher:
 
     def _advise(self, outcome: Event) -> None:
         self._advised -= 1
-        self._driver.put(outcome)
+        if not self._over:
+            self._driver.put(outcome)
 
     def _budgeted(self, outcome: AttemptFailed | AttemptUnknown) -> AttemptFailed | AttemptUnknown:
         state = self._driver.state

@@ -47,6 +47,11 @@ class Lease:
         return self._lock is not None
 
     @property
+    def due(self) -> bool:
+        """Whether `renew` would renew."""
+        return self._clock() >= self._renew_at
+
+    @property
     def renewal_s(self) -> float:
         """The longest time between two calls of `renew`."""
         return self._lease_s / RENEWALS
@@ -71,7 +76,7 @@ class Lease:
 
     def renew(self, connection: Connection) -> None:
         """Renews the lease if that is due; raises `JournalFenced` when another process has taken it."""
-        if self._clock() < self._renew_at:
+        if not self.due:
             return
         if self._lock is None:
             self._lock = lock(self._path)

@@ -154,7 +154,7 @@ class LiveRuns:
     def left(self, run: LiveRun, problem: Exception | None) -> None:
         """A run's driver goes no further: it ended, the engine closed, or something is wrong."""
         assert run.driver is not None, "only a driver leaves"
-        state = run.driver.state
+        state, run.driver = run.driver.state, None
         self.parked.pop(run.run_id, None)
         if problem is not None:
             self.strand(run.run_id, f"{type(problem).__name__}: {problem}")

@@ -147,7 +147,7 @@ def _dormant(state: RunState, name: str) -> bool:
     """Whether the run goes on without the step: it was given up for its alternative, or is optional."""
     if state.steps[name].replaced:
         alternative = state.steps[state.saga.alternatives[name]]
-        return not state.aborting or alternative.phase is StepPhase.SUCCEEDED
+        return not turning_back(state) or alternative.phase is StepPhase.SUCCEEDED
     return state.saga.by_name[name].optional and not turning_back(state)
 
 

@@ -1,8 +1,8 @@
 """The tables of a journal's file: layout 2.
 
-A run has a number, and its batches are keyed by it, so that all that is written for live runs lies at the
-right edge of the file however random their ids are. A batch is one row with one checksum. What a commit
-writes goes through the view `appending`, whose triggers spread each row over the tables: the whole commit is
+A run has a number, so that what is written for live runs lies together however random their ids are. A batch
+is one row with one checksum; batches lie in the order in which they were written, so that a commit touches few
+pages, and an index finds those of a run. What a commit writes goes through the view `appending`, whose triggers spread each row over the tables: the whole commit is
 one statement, atomic by itself, during which Python's lock is free. The file itself refuses a writer whose
 epoch is over, a batch of an archived run, and any change of what was written.
 
@@ -74,12 +74,13 @@ CREATE TABLE runs (
 CREATE INDEX runs_by_status ON runs (status);
 CREATE INDEX runs_by_saga ON runs (saga, status);
 CREATE TABLE batches (
+    place INTEGER PRIMARY KEY,
     number INTEGER NOT NULL,
     seq INTEGER NOT NULL,
     body TEXT NOT NULL,
     checksum BLOB NOT NULL,
-    PRIMARY KEY (number, seq)
-) WITHOUT ROWID;
+    UNIQUE (number, seq)
+);
 CREATE TABLE archived (
     run_id TEXT PRIMARY KEY,
     number INTEGER NOT NULL
@@ -142,7 +143,8 @@ CREATE TRIGGER append_start INSTEAD OF INSERT ON appending WHEN NEW.run_id IS NO
         (SELECT 1 FROM archived WHERE run_id = NEW.run_id);
     INSERT INTO runs VALUES (NEW.number, NEW.run_id, NEW.saga, NEW.definition_hash, NEW.status,
         NEW.started_at, NEW.ended_at, NEW.reason, NEW.step, NEW.last, NEW.checksum);
-    INSERT INTO batches VALUES (NEW.number, NEW.seq, NEW.body, NEW.checksum);
+    INSERT INTO batches (number, seq, body, checksum)
+        VALUES (NEW.number, NEW.seq, NEW.body, NEW.checksum);
 END;
 CREATE TRIGGER append_more INSTEAD OF INSERT ON appending
     WHEN NEW.run_id IS NULL AND NEW.status IS NULL BEGIN
@@ -150,7 +152,8 @@ CREATE TRIGGER append_more INSTEAD OF INSERT ON appending
     SELECT RAISE(ABORT, 'the run is not there') WHERE NOT EXISTS
         (SELECT 1 FROM runs WHERE number = NEW.number);
     UPDATE runs SET seq = NEW.last, checksum = NEW.checksum WHERE number = NEW.number;
-    INSERT INTO batches VALUES (NEW.number, NEW.seq, NEW.body, NEW.checksum);
+    INSERT INTO batches (number, seq, body, checksum)
+        VALUES (NEW.number, NEW.seq, NEW.body, NEW.checksum);
 END;
 CREATE TRIGGER append_change INSTEAD OF INSERT ON appending
     WHEN NEW.run_id IS NULL AND NEW.status IS NOT NULL BEGIN
@@ -159,7 +162,8 @@ CREATE TRIGGER append_change INSTEAD OF INSERT ON appending
         (SELECT 1 FROM runs WHERE number = NEW.number);
     UPDATE runs SET seq = NEW.last, checksum = NEW.checksum, status = NEW.status,
         ended_at = NEW.ended_at, reason = NEW.reason, step = NEW.step WHERE number = NEW.number;
-    INSERT INTO batches VALUES (NEW.number, NEW.seq, NEW.body, NEW.checksum);
+    INSERT INTO batches (number, seq, body, checksum)
+        VALUES (NEW.number, NEW.seq, NEW.body, NEW.checksum);
 END;
 """
 

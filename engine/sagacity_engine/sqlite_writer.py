@@ -179,13 +179,15 @@ class SqliteWriter:
 
     def _keep_up(self) -> None:
         """What is due between commits; what fails is tried again next time."""
-        if self._fenced is not None:
+        fold = self._frames >= CHECKPOINT_FRAMES
+        if self._fenced is not None or not (fold or self.answers or self._lease.due):
             return
+        self._settle()  # Nobody waits for this.
         try:
             with self._writing:
                 self._lease.renew(self._connection)
                 self._write_answers()
-                if self._frames >= CHECKPOINT_FRAMES:
+                if fold:
                     self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
                     self._frames = 0
         except JournalFenced as fenced:

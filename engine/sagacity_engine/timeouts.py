@@ -8,6 +8,7 @@ sub-saga, ends by other means.
 from __future__ import annotations
 
 from sagacity_engine.events import AttemptStarted, Direction
+from sagacity_engine.parts import Kind
 from sagacity_engine.run_state import RunState
 
 SHORTEST_S = 0.001
@@ -24,7 +25,9 @@ def attempt_timeout_s(state: RunState, attempt: AttemptStarted) -> float:
         assert declared.probe is not None, "a step without a probe was asked about"
         return declared.probe.start_to_close_timeout_s
     timeout_s = state.plan.by_name[attempt.step].start_to_close_timeout_s
-    limit_s, first_at = declared.schedule_to_close_timeout_s, state.steps[attempt.step].first_at
-    if limit_s is None or first_at is None:
+    step = state.steps[attempt.step]
+    limit_s, first_at = declared.schedule_to_close_timeout_s, step.first_at
+    in_doubt = declared.kind is Kind.PIVOT and step.effect_possible  # Nothing but another try settles it.
+    if limit_s is None or first_at is None or in_doubt:
         return timeout_s
     return max(SHORTEST_S, min(timeout_s, first_at + limit_s - attempt.at))

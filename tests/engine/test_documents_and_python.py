@@ -279,6 +279,7 @@ def sagas(draw: st.DrawFn, depth: int = 2) -> Saga:
         step = draw(calls(f"s{number}", known, ways))
         what = draw(st.sampled_from(["call", "optional", "savepoint", "approval", "alternative", "saga"]))
         replaced = {step.alternative_to for step in steps}
+        replaced |= {before for step in steps for before in step.after}  # An alternative comes before those.
         required = [step.name for step in steps if not step.optional and step.name in {*known} - replaced]
         if what == "optional" and Strategy.ROLLBACK_TO_SAVEPOINT not in ways:
             step = replace(step, optional=True, skip_loss=draw(numbers(0, 9)), on_timeout=OnTimeout.SKIP)

@@ -30,8 +30,8 @@ def test_places_are_taken_and_passed_on() -> None:
     told: list[str] = []
     limit = CallLimit(2)
     assert [limit.enter(Caller(name, told).go) for name in "ab"] == [True, True]
-    assert not limit.enter(Caller("c", told).go)
-    assert not limit.enter(Caller("d", told).go, urgent=False)
+    assert not limit.enter(Caller("c", told).go, urgent=False)
+    assert not limit.enter(Caller("d", told).go)
     assert (limit.in_flight, limit.waiting) == (2, 2)
     limit.leave()
     assert told == ["c"]

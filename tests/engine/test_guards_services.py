@@ -33,6 +33,7 @@ from sagacity_engine.service_guards import ServiceGuards, ServicePolicy, healthy
         ({"retry_share": math.nan}, "retry_share is .*; it must be at least 0 and at most 1000"),
         ({"retry_share": "all"}, "retry_share is 'all'; it must be a number, or be left out"),
         ({"retry_burst": math.inf}, "retry_burst is .*; it must be at least 0 and at most 1e"),
+        ({"retry_burst": True}, "retry_burst is True; it must be a number"),
         ({"retry_burst": None}, "retry_burst is None; it must be a number"),
     ],
 )
@@ -87,7 +88,7 @@ def test_changes_of_all_breakers_are_told_with_the_service() -> None:
 
 
 def test_a_service_of_which_nothing_is_asked_has_no_guard() -> None:
-    """No limit, no retry budget, no breaker: nothing is kept. Once a step brings a breaker, all its calls count."""
+    """No limit, no retry budget, no breaker: nothing is kept. Once a step brings one, all calls count."""
     guards = ServiceGuards({"bank": ServicePolicy()}, ServicePolicy(retry_share=None), services_max=2)
     breaker = Breaker(failure_threshold=1)
     assert guards.minding("hotel", None) is None
@@ -143,6 +144,15 @@ def test_a_service_in_use_is_never_forgotten() -> None:
     for number in range(20):
         guards.of(f"later {number}")
     assert len(guards.known()) == 2
+
+
+def test_one_in_use_is_in_nobodys_way() -> None:
+    """A long call of the least recently used service does not keep the others from being forgotten."""
+    guards = ServiceGuards(services_max=2)
+    guards.of("in use").enter(print)
+    for number in range(100):
+        guards.of(f"passing by {number}")
+    assert [guard.service for guard in guards.known()] == ["in use", "passing by 99"]
 
 
 def outcome(event: type, **fields: Any) -> Event:

@@ -161,7 +161,7 @@ def test_an_event_of_a_later_version_is_refused(path: Path) -> None:
     digest = checksum(held, 4, body).hex()
     edit(
         path,
-        f"INSERT INTO batches VALUES (2, 4, '{body}', x'{digest}')",
+        f"INSERT INTO batches (number, seq, body, checksum) VALUES (2, 4, '{body}', x'{digest}')",
         f"UPDATE runs SET seq = 4, checksum = x'{digest}' WHERE number = 2",
     )
     journal = opened(path)

@@ -49,7 +49,7 @@ FULL: dict[str, Any] = {
         {"name": "r", "kind": "retriable", "retry": {"non_retryable_error_types": ["X"]}},
     ],
 }
-SPICE = [
+SPICE: list[Any] = [
     None, True, False, 0, 1, -1, 2.5, 10**400, float("nan"), float("inf"), "", "a", "b", "z", "p", "pivot",
     "retriable", "optional", "${steps.z.output}", "${steps.p.output.x}", "${input.x", "\ud800", "x" * 300,
     "RETRY", "ROLLBACK_TO_SAVEPOINT", [], {}, ["a"], ["p", "p"], {"a": "b"}, [[]], {"saga": {}}, {"key": "k"},
@@ -86,8 +86,9 @@ def spoiled(draw: st.DrawFn, document: dict[str, Any]) -> Any:
                 del parent[path[-1]]
             case "add" if isinstance(parent, dict):
                 parent[draw(st.sampled_from(KEYS))] = copy.deepcopy(value)
-            case _ if isinstance(parent, list):
-                parent.append(copy.deepcopy(parent[path[-1]]))
+            case _:
+                if isinstance(parent, list):
+                    parent.append(copy.deepcopy(parent[path[-1]]))
     return made
 
 

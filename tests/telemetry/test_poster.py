@@ -450,3 +450,22 @@ def test_other_loops_are_left_alone(told: Any, serve: Serve) -> None:
 
     assert asyncio.run(scenario())
     assert len(told_in(stub)) == len(told)
+
+
+def test_a_thread_out_of_means_loses_batches_only(
+    told: Any, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When not even an event loop can be made, the batch is lost, and the next one finds its way."""
+    stub, made = serve(answer()), asyncio.new_event_loop
+    monkeypatch.setattr(asyncio.events, "new_event_loop", no_more_files)
+    with EventPoster(stub.url, policy=QUICK) as poster:
+        poster(*told[0])
+        assert poster._queue.drain(60)
+        monkeypatch.setattr(asyncio.events, "new_event_loop", made)
+        poster(*told[1])
+        assert poster.close(60)
+    assert poster.counts() == PostCounts({Fate.LOST: 1, Fate.POSTED: 1}, 0, 0)
+
+
+def no_more_files() -> asyncio.AbstractEventLoop:
+    raise OSError("too many open files")

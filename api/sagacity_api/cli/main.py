@@ -20,6 +20,7 @@ from sagacity_api.cli.errors import CommandError, ExtraMissing
 from sagacity_api.cli.import_commands import histories
 from sagacity_api.cli.output import say
 from sagacity_api.cli.saga_commands import check, schema
+from sagacity_api.cli.sagas_commands import sagas
 from sagacity_api.cli.serve_command import serve
 from sagacity_api.cli.train_command import train
 from sagacity_api.environment import SettingRefused, read_environment
@@ -60,6 +61,7 @@ app = typer.Typer(
 for command in (check, plan, predict, train, serve, demo, schema):
     app.command()(command)
 app.add_typer(histories, name="import")
+app.add_typer(sagas, name="sagas")
 
 
 def _print_version(wanted: bool) -> None:

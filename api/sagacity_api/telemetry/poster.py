@@ -160,15 +160,20 @@ class EventPoster:
 
     def _post_all(self) -> None:
         """The thread: one batch after another, until closed and the queue is empty."""
-        with asyncio.Runner() as runner:
-            while batch := self._queue.take(self._policy.linger_s):
-                try:
-                    fate = self._deliver(runner, batch)
-                except BaseException as problem:  # noqa: BLE001  whatever it is, the next batch is another matter
-                    self._complain(problem)
-                    fate = Fate.LOST
-                self._queue.settle(len(batch), Fate.DROPPED if self._given_up and fate is Fate.LOST else fate)
+        runner = asyncio.Runner()
+        while batch := self._queue.take(self._policy.linger_s):
+            try:
+                runner.get_loop()  # Where there are no means for one it fails here, with nothing begun.
+                fate = self._deliver(runner, batch)
+            except Exception as problem:  # noqa: BLE001  whatever it is, the next batch is another matter
+                self._complain(problem)
+                fate = Fate.LOST
+            self._queue.settle(len(batch), Fate.DROPPED if self._given_up and fate is Fate.LOST else fate)
+        try:
             runner.run(self._delivery.aclose())
+            runner.close()
+        except Exception as problem:  # noqa: BLE001  nobody is left to be told
+            self._complain(problem)
 
     def _deliver(self, runner: asyncio.Runner, batch: Sequence[bytes]) -> Fate:
         from sagacity_api.client.errors import ClientError, ServiceFailed, ServiceRefused
@@ -216,6 +221,8 @@ class EventPoster:
         assert task is not None, "a coroutine that runs is a task"
         self._post = (asyncio.get_running_loop(), task)
         try:
+            if self._given_up:
+                raise asyncio.CancelledError
             await self._delivery.post(body, key)
         finally:
             self._post = None
@@ -237,7 +244,7 @@ def _line(run_id: str, event: Event) -> bytes:
     text = f'{{"run_id":{json.dumps(run_id)},"kind":"{kind}","body":{body}}}'
     if "\\ud" in text or "\\uD" in text:  # Half of a surrogate pair is ASCII here, and nothing there.
         json.dumps(json.loads(text), ensure_ascii=False).encode()
-    return text.encode("ascii")
+    return text.encode()
 
 
 def _cancel(loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> None:

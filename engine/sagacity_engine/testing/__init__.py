@@ -13,6 +13,11 @@ from sagacity_engine.testing.random_plans import random_plan
 from sagacity_engine.testing.random_sagas import random_saga
 from sagacity_engine.testing.random_scripts import random_script
 from sagacity_engine.testing.scripts import (
+    CANNOT_TELL,
+    DOWN,
+    LATE,
+    LOST,
+    REFUSED,
     compensation_failure_at_every_step,
     fail_at_every_step,
     happy_path,
@@ -33,7 +38,12 @@ from sagacity_engine.testing.trial import Trial, play
 from sagacity_engine.testing.wishes import Attend, Wish
 
 __all__ = [
+    "CANNOT_TELL",
+    "DOWN",
+    "LATE",
+    "LOST",
     "PROFILES",
+    "REFUSED",
     "SUCCESS",
     "TRUTH",
     "Attend",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sagacity_engine.events import RunEnded, Status
-from sagacity_engine.testing.settled_story import FORWARD, goes_forward, refused_but_undone, undo_exhausted
+from sagacity_engine.testing.settled_story import FORWARD, refused_but_undone, undo_exhausted
 from sagacity_engine.testing.story import Story
 
 
@@ -50,7 +50,7 @@ def _done(story: Story, name: str) -> bool:
         return True
     if declared.optional:
         return step.made[FORWARD] > 0
-    if goes_forward(story, name):
+    if story.goes_forward(name):
         instead = story.steps[story.saga.alternatives[name]]
         return instead.skipped or (instead.landed and not instead.gone)
     if declared.alternative_to:

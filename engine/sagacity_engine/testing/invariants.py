@@ -66,6 +66,7 @@ from sagacity_engine.testing.start_rules import (
     undo_wait_breaches,
 )
 from sagacity_engine.testing.story import Story
+from sagacity_engine.testing.telling import tell
 from sagacity_engine.testing.undo_rules import UndoOrder, is_stray, undo_breaches
 
 
@@ -106,7 +107,7 @@ class _Checker:
             return [*found, f"I8 {type(event).__name__} of {name!r}, which is no step"]
         story.at = max(story.at, event.at)
         found += self._judged(event)
-        story.enter(event)
+        tell(story, event)
         return found
 
     def _judged(self, event: Event) -> Iterator[str]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from sagacity_engine.errors import FailureClass
-from sagacity_engine.events import AttemptFailed, AttemptUnknown, Direction
-from sagacity_engine.strategy import Strategy
+from sagacity_engine.events import AttemptFailed, Direction
 from sagacity_engine.testing.step_story import Unhappy
 from sagacity_engine.testing.story import Story
 
@@ -18,27 +16,12 @@ def is_settled(story: Story, name: str) -> bool:
         return False
     if step.skipped or (step.landed and not step.gone):
         return True
-    if declared.optional or goes_forward(story, name):
+    if declared.optional or story.goes_forward(name):
         return step.made[FORWARD] > 0 and no_undo_owed(story, name)
     if declared.alternative_to:
         replaced = story.steps[declared.alternative_to]
         return step.tries(FORWARD) == 0 and replaced.open is None and (replaced.landed or replaced.skipped)
     return False
-
-
-def goes_forward(story: Story, name: str) -> bool:
-    """Whether the step was given up in favour of its alternative, if it was given up at all."""
-    step = story.steps[name]
-    if name not in story.saga.alternatives or step.last is None or step.landed:
-        return False
-    return strategy_after(story, name, step.last) is Strategy.FORWARD_RECOVERY
-
-
-def strategy_after(story: Story, name: str, last: Unhappy) -> Strategy:
-    """The strategy in force for how the step's action ended."""
-    chosen = last.strategy if isinstance(last, AttemptFailed | AttemptUnknown) else None
-    failure_class = last.failure_class if isinstance(last, AttemptFailed) else FailureClass.UNKNOWN
-    return chosen or story.plan.by_name[name].on_failure.of(failure_class)
 
 
 def refused_but_undone(story: Story, name: str) -> bool:

@@ -19,13 +19,11 @@ from sagacity_engine.retry import RetryPolicy
 from sagacity_engine.strategy import OnTimeout
 from sagacity_engine.testing.settled_story import (
     FORWARD,
-    goes_forward,
     is_final,
     is_settled,
     no_undo_owed,
-    strategy_after,
 )
-from sagacity_engine.testing.step_story import StepStory, Unhappy
+from sagacity_engine.testing.step_story import StepStory, Unhappy, strategy_after
 from sagacity_engine.testing.story import Story
 
 CLOSE_S = 1e-6
@@ -74,7 +72,7 @@ def _order_breaches(story: Story, name: str) -> Iterator[str]:
         if not is_settled(story, before):
             yield f"I2 step {name!r} was started before {before!r} was settled"
     replaced = story.saga.by_name[name].alternative_to
-    if replaced and not (goes_forward(story, replaced) and story.steps[replaced].open is None):
+    if replaced and not (story.goes_forward(replaced) and story.steps[replaced].open is None):
         yield f"I2 step {name!r} was started in place of {replaced!r}, which was not given up"
     elif replaced and not no_undo_owed(story, replaced):
         yield f"I3 step {name!r} was started beside {replaced!r}, whose effect may stand"
@@ -125,7 +123,7 @@ def _willing(story: Story, name: str, last: Unhappy) -> bool:
     )
     if timed_out and on_timeout is not None:
         return on_timeout is OnTimeout.RETRY
-    return strategy_after(story, name, last).retries
+    return strategy_after(story.plan.by_name[name], last).retries
 
 
 def _wait_s(retry: RetryPolicy, tries: int, last: Unhappy) -> float:

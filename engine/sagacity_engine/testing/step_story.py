@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from sagacity_engine.errors import FailureClass
 from sagacity_engine.events import (
     AttemptFailed,
     AttemptStarted,
@@ -17,6 +18,8 @@ from sagacity_engine.events import (
     Direction,
     ProbeAnswered,
 )
+from sagacity_engine.plan import StepPlan
+from sagacity_engine.strategy import Strategy
 
 Outcome = AttemptSucceeded | AttemptFailed | AttemptUnknown
 Unhappy = AttemptFailed | AttemptUnknown | ProbeAnswered
@@ -59,3 +62,10 @@ class StepStory:
         if new_round:
             self.round += 1
             self.landed = self.maybe = self.gone = self.resolved = False
+
+
+def strategy_after(plan: StepPlan, last: Unhappy) -> Strategy:
+    """The strategy in force for how the step's action ended."""
+    chosen = last.strategy if isinstance(last, AttemptFailed | AttemptUnknown) else None
+    failure_class = last.failure_class if isinstance(last, AttemptFailed) else FailureClass.UNKNOWN
+    return chosen or plan.on_failure.of(failure_class)

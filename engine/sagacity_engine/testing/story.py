@@ -10,29 +10,15 @@ from collections import Counter
 from functools import cached_property
 
 from sagacity_engine.events import (
-    Action,
-    Answer,
-    AttemptFailed,
-    AttemptHedged,
-    AttemptStarted,
-    AttemptSucceeded,
-    AttemptUnknown,
-    CancelRequested,
-    DeadlineReached,
     Direction,
-    Event,
-    LocksAcquired,
-    OperatorActed,
-    ProbeAnswered,
-    RolledBack,
     RunEnded,
     RunStarted,
     SignalReceived,
-    Status,
 )
 from sagacity_engine.parts import Kind
 from sagacity_engine.saga import Saga
-from sagacity_engine.testing.step_story import Outcome, StepStory
+from sagacity_engine.strategy import Strategy
+from sagacity_engine.testing.step_story import StepStory, strategy_after
 
 
 class Story:
@@ -101,136 +87,6 @@ class Story:
         step = self.steps[name]
         return self.leaves_effect(name) and (step.landed or step.maybe) and not step.gone
 
-    def enter(self, event: Event) -> None:
-        """Goes on by one event."""
-        self.at = max(self.at, event.at)
-        match event:
-            case AttemptStarted():
-                self._start(event)
-            case AttemptSucceeded() | AttemptFailed() | AttemptUnknown():
-                self._close(event)
-            case ProbeAnswered():
-                self._answer(event)
-            case DeadlineReached() | CancelRequested():
-                self.deadline_noted = self.deadline_noted or isinstance(event, DeadlineReached)
-                self._ask_back()
-            case OperatorActed():
-                self._operate(event)
-            case RolledBack():
-                self._roll_back(event)
-            case _:
-                self._note(event)
-
-    def _note(self, event: Event) -> None:
-        """What changes one thing only."""
-        match event:
-            case AttemptHedged():
-                self.steps[event.step].hedged = True
-                self.calls[event.step, Direction.FORWARD] += 1
-            case SignalReceived():
-                self.signals[event.name] = event
-            case LocksAcquired():
-                self.locked = True
-            case RunEnded():
-                self.ended = event
-            case _:
-                pass
-
-    def _start(self, event: AttemptStarted) -> None:
-        step = self.steps[event.step]
-        direction = event.direction
-        step.open, step.hedged, step.open_clock = event, False, self.clock
-        step.made[direction] = event.attempt
-        self.calls[event.step, direction] += 1
-        self.rounds[event.step, direction, event.attempt] = step.round
-        if direction is Direction.FORWARD:
-            pivot_in_doubt = step.maybe and self.saga.by_name[event.step].kind is Kind.PIVOT
-            self.retries += step.tries(direction) > 1 and not pivot_in_doubt
-            if step.first_clock is None:
-                step.first_clock, step.rank = self.clock, self.starts
-                self.starts += 1
-
-    def _close(self, event: Outcome) -> None:
-        step = self.steps[event.step]
-        step.open = None
-        if event.direction is Direction.UNDO:
-            if isinstance(event, AttemptSucceeded):
-                step.gone = True
-            else:
-                step.last_undo, step.last_undo_clock = event, self.clock
-            return
-        if isinstance(event, AttemptSucceeded):
-            step.landed, step.last = True, None
-            return
-        step.last, step.last_clock = event, self.clock
-        step.maybe = step.maybe or (isinstance(event, AttemptUnknown) and self.leaves_effect(event.step))
-
-    def _answer(self, event: ProbeAnswered) -> None:
-        step = self.steps[event.step]
-        step.open = None
-        if event.answer is Answer.HAPPENED:
-            step.landed, step.last = True, None
-            return
-        step.last, step.last_clock = event, self.clock
-        if event.answer is Answer.DID_NOT_HAPPEN:
-            step.maybe = False
-
-    def _ask_back(self) -> None:
-        self.asked_back = self.asked_back or not self.committed
-
-    def _operate(self, event: OperatorActed) -> None:
-        self.people_acted = True
-        if event.action is Action.PAUSE:
-            self.paused_at = event.at
-            return
-        if event.action is Action.RESUME:
-            self.paused_s += self.at - (self.paused_at if self.paused_at is not None else self.at)
-            self.paused_at = None
-            return
-        if self.ended is not None and self.ended.status is not Status.NEEDS_ATTENTION:
-            self.locked = not self.started.locks
-        self.ended = None
-        if event.action is Action.ABANDON:
-            self.abandoned = True
-        elif event.action is Action.UNDO:
-            self._ask_back()
-        elif event.action is Action.REDRIVE:
-            self._redrive()
-        elif event.step in self.steps:
-            self._operate_on_step(event)
-
-    def _operate_on_step(self, event: OperatorActed) -> None:
-        step, declared = self.steps[event.step], self.saga.by_name[event.step]
-        pivot = declared.kind is Kind.PIVOT
-        if event.action is Action.RETRY:
-            step.begin_anew(new_round=False)
-            self._ask_again(event.step)
-        elif event.action is Action.SKIP:
-            step.skipped = True
-            step.landed = step.landed or pivot
-            step.maybe = step.maybe and declared.compensation is not None
-        else:
-            was_doubtful = step.maybe
-            step.landed, step.maybe, step.gone, step.resolved = False, False, True, True
-            self.asked_back = self.asked_back or (pivot and was_doubtful)
-
-    def _redrive(self) -> None:
-        self.asked_back = self.undoing = self.deadline_noted = False
-        self.deadline_from = self.clock
-        for name, step in self.steps.items():
-            if step.gone or not (step.landed or step.skipped):
-                step.begin_anew(new_round=step.gone)
-                self._ask_again(name)
-
-    def _roll_back(self, event: RolledBack) -> None:
-        self.rollbacks += 1
-        self.undoing = False
-        for name in self.after_savepoint(event.savepoint):
-            step = self.steps[name]
-            if step.made[Direction.FORWARD] or step.skipped:
-                step.begin_anew(new_round=step.landed or step.gone)
-                self._ask_again(name)
-
     def after_savepoint(self, savepoint: str) -> set[str]:
         """The steps that are neither the savepoint nor, in the plan, before it."""
         kept, grown = set[str](), {savepoint}
@@ -246,7 +102,9 @@ class Story:
             if step.made[Direction.FORWARD] and not (step.landed or step.skipped):
                 step.relied_on = True
 
-    def _ask_again(self, name: str) -> None:
-        approval = self.saga.by_name[name].approval
-        if approval is not None:
-            self.signals.pop(approval.signal, None)
+    def goes_forward(self, name: str) -> bool:
+        """Whether the step was given up in favour of its alternative, if it was given up at all."""
+        step = self.steps[name]
+        if name not in self.saga.alternatives or step.last is None or step.landed:
+            return False
+        return strategy_after(self.plan.by_name[name], step.last) is Strategy.FORWARD_RECOVERY

@@ -8,7 +8,8 @@ from random import Random
 from typing import Any
 
 from sagacity_engine.advisor import Advice, Launch
-from sagacity_engine.events import AttemptStarted, Event, OperatorActed, Status
+from sagacity_engine.events import AttemptStarted, Direction, Event, OperatorActed, Status
+from sagacity_engine.phases import StepPhase
 from sagacity_engine.plan import Plan, author_plan
 from sagacity_engine.run_state import RunState
 from sagacity_engine.saga import Saga
@@ -37,6 +38,38 @@ class Trial:
     def state(self) -> RunState:
         """Where the outermost run stands at the end."""
         return self.states[RUN_ID]
+
+    @property
+    def ended(self) -> tuple[Status, str]:
+        """How the outermost run stands, and the step it names if it needs attention or turned back."""
+        ended = self.state.ended
+        return self.state.status, "" if ended is None else ended.step
+
+    def phase(self, step: str) -> StepPhase:
+        """Where a step of the outermost run stands."""
+        return self.state.steps[step].phase
+
+    def started(self, direction: Direction = Direction.FORWARD, run_id: str = RUN_ID) -> list[str]:
+        """The steps of all attempts in one direction, in the order of their intents."""
+        return [
+            event.step
+            for event in self.events[run_id]
+            if isinstance(event, AttemptStarted) and event.direction is direction
+        ]
+
+    def times(self, kind: type[Event], step: str = "", run_id: str = RUN_ID) -> list[float]:
+        """When events of one kind happened, of one step if it is named; in seconds after the launch."""
+        return [
+            event.at - self.events[RUN_ID][0].at
+            for event in self.events[run_id]
+            if isinstance(event, kind) and (not step or getattr(event, "step", "") == step)
+        ]
+
+    def sound(self) -> Trial:
+        """This trial, if it breaches nothing; else raises `AssertionError` with every breach."""
+        if found := self.violations():
+            raise AssertionError("; ".join(found))
+        return self
 
     def violations(self) -> tuple[str, ...]:
         """Every breach in any of the runs, and between them; empty when all is well."""

@@ -9,11 +9,10 @@ from sagacity_engine.events import AttemptStarted, RunEnded, Status
 from sagacity_engine.strategy import Strategy
 from sagacity_engine.testing.settled_story import (
     UNDO,
-    goes_forward,
     refused_but_undone,
-    strategy_after,
     undo_exhausted,
 )
+from sagacity_engine.testing.step_story import strategy_after
 from sagacity_engine.testing.story import Story
 
 
@@ -35,7 +34,7 @@ def is_stray(story: Story, name: str) -> bool:
     if (story.asked_back or story.undoing) and not story.committed:
         return False
     optional = story.saga.by_name[name].optional and not story.steps[name].landed
-    return optional or goes_forward(story, name)
+    return optional or story.goes_forward(name)
 
 
 def _backward_breaches(story: Story, name: str) -> Iterator[str]:
@@ -81,7 +80,7 @@ class UndoOrder:
         last = story.steps[cause].last if cause in story.steps else None
         if last is None or event.status is not Status.COMPENSATED or story.people_acted or story.rollbacks:
             return
-        if strategy_after(story, cause, last) is not Strategy.STANDARD_COMPENSATION:
+        if strategy_after(story.plan.by_name[cause], last) is not Strategy.STANDARD_COMPENSATION:
             return
         for name, other in self._beside:
             yield f"I4 step {name!r} was undone beside {other!r} against STANDARD_COMPENSATION"

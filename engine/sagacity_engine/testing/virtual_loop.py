@@ -259,6 +259,7 @@ def _context_of(task: asyncio.Task[Any]) -> Context:
 def _bury(task: asyncio.Task[Any]) -> None:
     """Unwinds a dead task where nothing that its `finally` does can reach anybody."""
     setattr(task, "_log_destroy_pending", False)  # noqa: B010  the attribute is no part of the declared type
+    asyncio._unregister_task(task)  # noqa: SLF001  documented for those who extend asyncio
     made: Any = task.get_coro()
     for _ in range(100):
         with contextlib.suppress(RuntimeError):  # It awaits while it is being unwound: it is told again.

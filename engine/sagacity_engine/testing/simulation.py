@@ -1,0 +1,238 @@
+"""The whole engine simulated: real host, machine, locks, guards and inner runs; all else is drawn from a seed.
+
+A day is a batch of random sagas run by one engine after another on one journal, in virtual time, while
+services fail, disks fill, processes die and people interfere. At the end of the day the trouble stops. Then
+every run must end or wait for a person within a bound, every run's journal and what the participants really
+did must satisfy the checker, what the engine believed must be the fold of its journal, and whatever was
+acknowledged must be there. The same seed plays the same day, byte for byte.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import Any
+
+from sagacity_engine.events import AttemptStarted, Direction
+from sagacity_engine.parts import Breaker, Lock, SagaFreedom
+from sagacity_engine.saga import Saga
+from sagacity_engine.service_guards import ServicePolicy
+from sagacity_engine.testing.random_sagas import random_saga
+from sagacity_engine.testing.sim_advice import SimAdvisor
+from sagacity_engine.testing.sim_clients import Clients, Order
+from sagacity_engine.testing.sim_engines import WALL_S, Engines, Make
+from sagacity_engine.testing.sim_judge import Judge
+from sagacity_engine.testing.sim_participants import Participants
+from sagacity_engine.testing.sim_people import People
+from sagacity_engine.testing.sim_services import SimServices
+from sagacity_engine.testing.sim_weather import Weather, random_weather
+from sagacity_engine.testing.virtual_loop import VirtualLoop, run_in_virtual_time
+
+RUNS = 24
+"""Runs of a day, not counting inner ones."""
+
+LAUNCHES_S, TROUBLE_S = 25.0, 40.0
+"""Until when runs are started, and until when things go wrong, in virtual seconds."""
+
+SETTLES_S_MAX = 3_000.0
+"""How long after all trouble the last run may still be open, in virtual seconds."""
+
+SERVICES = tuple(f"service-{number}" for number in range(1, 5))
+
+
+@dataclass(slots=True)
+class Report:
+    """What one or more days came to. `journals` holds every run's records when they were asked for."""
+
+    runs: int = 0
+    inner_runs: int = 0
+    events: int = 0
+    crashes: int = 0
+    virtual_s: float = 0.0
+    faults: Counter[str] = field(default_factory=Counter)
+    situations: Counter[str] = field(default_factory=Counter)
+    statuses: Counter[str] = field(default_factory=Counter)
+    breaches: list[str] = field(default_factory=list)
+    journals: dict[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+
+    def add(self, other: Report) -> None:
+        """Adds another day's."""
+        self.runs += other.runs
+        self.inner_runs += other.inner_runs
+        self.events += other.events
+        self.crashes += other.crashes
+        self.virtual_s += other.virtual_s
+        self.faults += other.faults
+        self.situations += other.situations
+        self.statuses += other.statuses
+        self.breaches += other.breaches
+
+
+def simulate(seed: int, runs: int = RUNS, *, keep_journals: bool = False) -> Report:
+    """Plays the day of this seed; `breaches` is empty when nothing was wrong."""
+    day = run_in_virtual_time(_played(seed, runs), seed)
+    return day.report(keep_journals=keep_journals)
+
+
+async def _played(seed: int, runs: int) -> _Day:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop), "a simulation runs in virtual time"
+    day = _Day(loop, seed, runs)
+    await day.play()
+    return day
+
+
+class _Day:
+    """One seed's day."""
+
+    def __init__(self, loop: VirtualLoop, seed: int, runs: int) -> None:
+        self.seed = seed
+        self.loop = loop
+        self.faults: Counter[str] = Counter()
+        self.notes: Counter[str] = Counter()
+        self.marks: dict[str, set[str]] = {}
+        self.accidents: list[str] = []
+        rng = self._rng("day")
+        self.weather = random_weather(rng, SERVICES, TROUBLE_S)
+        self.participants = Participants(self._mark, lambda: WALL_S + loop.time(), self._intents)
+        self.services = SimServices(
+            loop, self._rng("services"), self.weather, self.participants, self._fault, self._mark
+        )
+        sagas = [_tempered(random_saga(rng, name=f"saga-{number}"), rng) for number in range(runs)]
+        make = Make(
+            sagas=[self.services.bound(saga) for saga in sagas],
+            advisor=SimAdvisor(self._rng("advice"), self._fault) if rng.random() < 0.7 else None,
+            services=rng.choice(_POLICIES),
+            max_runs=rng.choice((3, 1_000)),
+            max_threads=rng.choice((2, 32)),
+        )
+        self.engines = Engines(loop, self._rng("engines"), make, self.weather.crash, self._note)
+        self.clients = Clients(self.engines, self._rng("clients"), self._note, self._mark)
+        self.people = People(
+            self.engines, self._rng("people"), self.participants, self.services, self._note
+        )
+        self.orders = [
+            Order(rng.uniform(0.0, LAUNCHES_S), saga.name, f"{seed}-{number}", rng.randint(1, 2))
+            for number, saga in enumerate(sagas)
+        ]
+        self.services.guards = lambda: None if self.engines.current is None else self.engines.current.engine.guards
+        loop.set_exception_handler(self._accident)
+
+    async def play(self) -> None:
+        """From the first launch until everything has come to rest."""
+        background = [
+            asyncio.ensure_future(each)
+            for each in (self.engines.live(), self.people.watch(), self._trouble())
+        ]
+        clients = [asyncio.ensure_future(self.clients.place(order)) for order in self.orders]
+        await asyncio.sleep(TROUBLE_S)
+        self._calm(background[1:])
+        await self._rest()
+        for task in (*background, *clients):
+            if task.done() and not task.cancelled() and (problem := task.exception()) is not None:
+                self.accidents.append(f"{type(problem).__name__}: {problem}")
+        for client in clients:
+            client.cancel()
+        await self.engines.close()
+        await asyncio.wait(background)
+        self.participants.close()
+
+    def report(self, *, keep_journals: bool) -> Report:
+        """What the day came to."""
+        judge = Judge(self.seed, self.engines, self.clients, self.participants, self.marks)
+        report = judge.judged(Report(), keep_journals=keep_journals)
+        report.faults += self.faults
+        report.situations += self.notes
+        report.crashes += self.engines.deaths
+        report.virtual_s += self.loop.time()
+        report.breaches += [f"seed {self.seed}: {words}" for words in self.accidents]
+        return report
+
+    async def _trouble(self) -> None:
+        """What befalls engines and their disk, besides commits that kill."""
+        rng, engines = self._rng("trouble"), self.engines
+        if not self.weather.crash:
+            return
+        while True:
+            await asyncio.sleep(rng.expovariate(1 / 5.0))
+            match rng.choice(("kill", "kill", "take over", "crowd", "shut", "disk full")):
+                case "kill":
+                    engines.kill(engines.current or engines.opening)
+                case "take over":
+                    engines.take_over()
+                case "crowd":
+                    engines.crowd()
+                case "shut":
+                    await engines.shut()
+                case _:
+                    await self._fill_disk(rng.uniform(0.2, 3.0))
+
+    async def _fill_disk(self, seconds: float) -> None:
+        disk = self.engines.disk
+        before, disk.full = disk.refused, True
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            disk.full = False
+        self.faults["disk full"] += 1
+        if disk.refused > before:
+            self._note("runs were parked until the disk had room")
+
+    def _calm(self, troubles: list[asyncio.Future[Any]]) -> None:
+        for task in troubles:
+            task.cancel()
+        self.weather.calm = True
+        self.services.stuck.clear()
+        self.engines.crash = 0.0
+
+    async def _rest(self) -> None:
+        """Until no run is open and nobody is waited for; or the bound is over."""
+        bound_s = self.loop.time() + SETTLES_S_MAX
+        while self.loop.time() < bound_s:
+            await asyncio.sleep(1.0)
+            if self.people.settle_all() and not self.engines.disk.kept.requests():
+                return
+
+    def _rng(self, what: str) -> Random:
+        return Random(f"{self.seed}/{what}")
+
+    def _fault(self, what: str) -> None:
+        self.faults[what] += 1
+
+    def _note(self, what: str) -> None:
+        self.notes[what] += 1
+
+    def _mark(self, run_id: str, what: str) -> None:
+        self.marks.setdefault(run_id, set()).add(what)
+
+    def _intents(self, run_id: str, step: str) -> int:
+        attempts = (
+            event.attempt
+            for event in self.engines.disk.kept.read(run_id)
+            if isinstance(event, AttemptStarted) and event.step == step and event.direction is Direction.FORWARD
+        )
+        return max(attempts, default=0)
+
+    def _accident(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        del loop
+        problem = context.get("exception")
+        self.accidents.append(f"{context.get('message')}: {type(problem).__name__}: {problem}")
+
+
+def _tempered(saga: Saga, rng: Random) -> Saga:
+    """The saga with locks that others hold too, and breakers that close again within the day."""
+    locks = tuple(replace(lock, key=lock.key.removeprefix(f"{saga.name}-")) for lock in saga.locks)
+    breaker = Breaker(failure_threshold=rng.choice((1, 2, 3)), open_s=rng.choice((1.0, 3.0)))
+    steps = tuple(step if step.breaker is None else replace(step, breaker=breaker) for step in saga.steps)
+    return replace(saga, steps=steps, locks=locks)
+
+
+_POLICIES: tuple[dict[str, ServicePolicy] | None, ...] = (
+    None,
+    {"*": ServicePolicy(retry_share=0.05, retry_burst=2.0)},
+    {"*": ServicePolicy(concurrency=2, retry_share=None)},
+    {"service-1": ServicePolicy(concurrency=1), "service-2": ServicePolicy(retry_burst=1.0)},
+)
