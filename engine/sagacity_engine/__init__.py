@@ -1,7 +1,10 @@
 """Sagacity's engine: define sagas, plan them, run them durably. Standard library only."""
 
 from sagacity_engine.advisor import Advice, Advisor, Arm, Launch, NoAdvisor
+from sagacity_engine.alerts import Alert, AlertKind, AlertListener
 from sagacity_engine.authoring import DeclaredStep, SagaBuilder, StepFunction, define
+from sagacity_engine.breaker import BreakerState
+from sagacity_engine.counsel import Failure, FailureAdvisor
 from sagacity_engine.document import plan_document, read_plan, read_saga, saga_document, saga_schema
 from sagacity_engine.errors import (
     EngineError,
@@ -15,10 +18,18 @@ from sagacity_engine.errors import (
     StepError,
     TerminalError,
 )
-from sagacity_engine.events import Answer, Direction, Event, Status
+from sagacity_engine.events import Action, Answer, Direction, Event, Status
 from sagacity_engine.handlers import BoundSaga, Call, Effect, Found, Handler, bind
 from sagacity_engine.host import Engine
-from sagacity_engine.journal import Journal, JournalConflict, MemoryJournal, RunSummary
+from sagacity_engine.journal import (
+    Batch,
+    Journal,
+    JournalConflict,
+    JournalFenced,
+    MemoryJournal,
+    Request,
+    RunSummary,
+)
 from sagacity_engine.listeners import Listener
 from sagacity_engine.parts import (
     Approval,
@@ -39,17 +50,25 @@ from sagacity_engine.results import RunResult
 from sagacity_engine.retry import RetryPolicy
 from sagacity_engine.run_state import RunState
 from sagacity_engine.saga import Saga, Step, SubSaga
+from sagacity_engine.service_guards import ServicePolicy
 from sagacity_engine.sqlite_journal import SqliteJournal
 from sagacity_engine.strategy import OnFailure, OnTimeout, Strategy
+from sagacity_engine.sync_engine import SyncEngine
 
 __all__ = [
+    "Action",
     "Advice",
     "Advisor",
+    "Alert",
+    "AlertKind",
+    "AlertListener",
     "Answer",
     "Approval",
     "Arm",
+    "Batch",
     "BoundSaga",
     "Breaker",
+    "BreakerState",
     "Call",
     "Compensation",
     "CostPolicy",
@@ -59,12 +78,15 @@ __all__ = [
     "Engine",
     "EngineError",
     "Event",
+    "Failure",
+    "FailureAdvisor",
     "FailureClass",
     "Found",
     "Handler",
     "IllegalEvent",
     "Journal",
     "JournalConflict",
+    "JournalFenced",
     "JournalRefused",
     "Kind",
     "Launch",
@@ -80,6 +102,7 @@ __all__ = [
     "Plan",
     "PlanRefused",
     "Probe",
+    "Request",
     "RetryPolicy",
     "RunRefused",
     "RunResult",
@@ -89,6 +112,7 @@ __all__ = [
     "SagaBuilder",
     "SagaFreedom",
     "SagaRefused",
+    "ServicePolicy",
     "SqliteJournal",
     "Status",
     "Step",
@@ -98,6 +122,7 @@ __all__ = [
     "StepPlan",
     "Strategy",
     "SubSaga",
+    "SyncEngine",
     "TerminalError",
     "WhenHeld",
     "author_plan",

@@ -7,7 +7,7 @@ whatever it holds, the run starts, at worst with the author's plan and the reaso
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sagacity_engine.advisor import (
@@ -33,6 +33,18 @@ RUN_ID_MAX = 200
 REASONS_MAX, TEXT_MAX = 20, 500
 HOLDOUT = "the run is in the holdout, which keeps the author's plan"
 RESTING = "the advisor keeps failing and is left alone for a while"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """A run that somebody wants: its input and context are `kept` already."""
+
+    run_id: str
+    run_input: Mapping[str, Any]
+    context: Context
+    locks: tuple[str, ...] = ()
+    parent: str = ""
+    traceparent: str = ""
 
 
 class Admission:
@@ -72,35 +84,25 @@ class Admission:
             return None
         return Counsel(self._advisor, self._advice_budget_s, self._patience)
 
-    async def admit(
-        self,
-        bound: BoundSaga,
-        run_id: str,
-        run_input: Mapping[str, Any],
-        context: Context,
-        *,
-        locks: tuple[str, ...] = (),
-        parent: str = "",
-        traceparent: str = "",
-    ) -> RunStarted:
-        """The start of a run whose input and context are `kept` already."""
-        advice, arm, propensity = await self._advice(bound, run_id, context)
+    async def admit(self, bound: BoundSaga, order: Order) -> RunStarted:
+        """The start of the run."""
+        advice, arm, propensity = await self._advice(bound, order.run_id, order.context)
         return RunStarted(
-            run_id=run_id,
+            run_id=order.run_id,
             at=self._clock(),
             definition_hash=bound.saga.definition_hash,
             plan=advice.plan,
-            input=run_input,
-            context=context,
+            input=order.run_input,
+            context=order.context,
             arm=arm.value,
             propensity=propensity,
             fallback=advice.fallback,
             advice_id=advice.advice_id,
             model_version=advice.model_version,
             reasons=advice.reasons,
-            locks=locks,
-            parent=parent,
-            traceparent=traceparent if valid(traceparent) else "",
+            locks=order.locks,
+            parent=order.parent,
+            traceparent=order.traceparent if valid(order.traceparent) else "",
         )
 
     async def _advice(self, bound: BoundSaga, run_id: str, context: Context) -> tuple[Advice, Arm, float]:

@@ -48,25 +48,23 @@ def troubles(state: RunState) -> Iterator[tuple[str, str]]:
             continue
         if step.phase is StepPhase.COMPENSATION_FAILED:
             yield name, f"its compensation failed for good: {step.error}"
-        elif state.aborting:
+        elif _is_taken_back(state, name):
             if stands(state, name):
                 yield name, "its effect stands and has no compensation"
-        elif step.phase in _NOT_DONE and not settled(state, name):
+        elif state.rollback is None and step.phase in _NOT_DONE and not settled(state, name):
             # The pivot succeeded although the run had turned back: what gave up before that is not done.
             yield name, f"given up before the pivot succeeded: {step.error}"
 
 
 def rollback_ending(state: RunState) -> EndRun | None:
     """Why a run cannot begin anew from its savepoint; None when everything after it is taken back."""
-    assert state.rollback is not None, "only a run that goes back to a savepoint is asked"
-    for name, reason in state.attention:
-        return EndRun(Status.NEEDS_ATTENTION, reason, name)
-    for name, step in state.steps.items():
-        if name not in state.rollback.steps:
-            continue
-        if step.phase is StepPhase.COMPENSATION_FAILED:
-            reason = f"its compensation failed for good: {step.error}"
+    noted = {name for name, _ in state.attention}
+    for name, reason in troubles(state):
+        if name in noted or _is_taken_back(state, name):
             return EndRun(Status.NEEDS_ATTENTION, reason, name)
-        if stands(state, name):
-            return EndRun(Status.NEEDS_ATTENTION, "its effect stands and has no compensation", name)
     return None
+
+
+def _is_taken_back(state: RunState, name: str) -> bool:
+    """Whether the run turns back and takes this step with it."""
+    return state.aborting or (state.rollback is not None and name in state.rollback.steps)

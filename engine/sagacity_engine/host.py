@@ -19,8 +19,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
-from sagacity_engine.admission import Admission, kept, usable
+from sagacity_engine.admission import Admission, Order, kept, usable
 from sagacity_engine.advisor import Advisor, Context
+from sagacity_engine.breaker import BreakerState
 from sagacity_engine.clock import SteadyClock
 from sagacity_engine.errors import RunRefused, SagaRefused
 from sagacity_engine.events import Event
@@ -43,11 +44,12 @@ class Engine(Operable):
     `advisor` proposes plans within `advice_budget_s`; `check` stands between, and a share `holdout_share`
     of the runs keeps the author's plan so that the advice can be judged. An advisor that can be asked about
     failures is asked again when a step fails. `services` sets limits and retry budgets by service, the key
-    "*" for all others. At most `max_runs` runs are carried on at a time: one more `start` waits; runs that
-    only wait do not count, but no more than `max_open` runs are open at all. Plain functions run in at most
-    `max_threads` threads. `shutdown_s` is how long leaving waits for calls in flight. `clock` gives seconds
-    since the epoch and must not go backwards; `draw` gives uniform numbers in [0, 1) for backoffs;
-    `new_run_id` names runs that come without a name.
+    "*" for all others; `breaker_changed` is told of a service whose breaker opens or closes. At most
+    `max_runs` runs are carried on at a time: one more `start` waits; runs that only wait do not count, but
+    no more than `max_open` runs are open at all. Plain functions run in at most `max_threads` threads.
+    `shutdown_s` is how long leaving waits for calls in flight. `clock` gives seconds since the epoch and
+    must not go backwards; `draw` gives uniform numbers in [0, 1) for backoffs; `new_run_id` names runs that
+    come without a name.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Engine(Operable):
         advice_budget_s: float = 0.5,
         listeners: Sequence[Listener] = (),
         services: Mapping[str, ServicePolicy] | None = None,
+        breaker_changed: Callable[[str, BreakerState, float], object] | None = None,
         clock: Callable[[], float] | None = None,
         draw: Callable[[], float] | None = None,
         new_run_id: Callable[[], str] | None = None,
@@ -78,7 +81,7 @@ class Engine(Operable):
             journal=journal,
             admission=admission,
             listeners=self._listeners if listeners else None,
-            guards=_guards(services),
+            guards=_guards(services, breaker_changed),
             clock=clock,
             draw=draw or random.Random().random,
             max_runs=max_runs,
@@ -219,16 +222,11 @@ class Engine(Operable):
         house = self._require_open()
         bound = self._settings.admission.bound(saga)
         kept_input, kept_context = kept("input", run_input), kept("context", context)
-        if run_id is not None:
-            run = await house.start(bound, usable(run_id), kept_input, kept_context, traceparent=traceparent)
-            return run, run_id
-        run_id = usable(self._new_run_id())
-        if house.live.get(run_id) is not None:
+        given, run_id = run_id is not None, usable(self._new_run_id() if run_id is None else run_id)
+        if not given and house.live.get(run_id) is not None:
             raise RunRefused(f"run id {run_id!r} came twice from new_run_id; it must never repeat itself")
-        run = await house.start(
-            bound, run_id, kept_input, kept_context, traceparent=traceparent, must_be_new=True
-        )
-        return run, run_id
+        order = Order(run_id=run_id, run_input=kept_input, context=kept_context, traceparent=traceparent)
+        return await house.start(bound, order, must_be_new=not given), run_id
 
     def _has_ended(self, run_id: str) -> bool:
         line = self._settings.journal.run(run_id)
@@ -240,8 +238,11 @@ class Engine(Operable):
         return self._house
 
 
-def _guards(services: Mapping[str, ServicePolicy] | None) -> ServiceGuards:
+def _guards(
+    services: Mapping[str, ServicePolicy] | None,
+    breaker_changed: Callable[[str, BreakerState, float], object] | None,
+) -> ServiceGuards:
     """Breakers always; limits and retry budgets only where somebody asked for them."""
     policies = dict(services or {})
     others = policies.pop("*", ServicePolicy(retry_share=None))
-    return ServiceGuards(policies, others)
+    return ServiceGuards(policies, others, on_change=breaker_changed)

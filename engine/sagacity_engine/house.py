@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from sagacity_engine import machine
-from sagacity_engine.admission import Admission
+from sagacity_engine.admission import Admission, Order
 from sagacity_engine.advisor import Context
 from sagacity_engine.attempts import Surroundings
 from sagacity_engine.deadlines import Deadlines
@@ -118,23 +118,20 @@ class House:
     async def start(
         self,
         bound: BoundSaga,
-        run_id: str,
-        run_input: Mapping[str, Any],
-        context: Context,
+        order: Order,
         *,
-        parent: str = "",
-        traceparent: str = "",
         must_be_new: bool = False,
     ) -> LiveRun | None:
         """The run once its start is durable; None for one that exists and has ended."""
         self._require_running()
+        run_id = order.run_id
         if other := self.live.get(run_id):
             return await _joined(other, bound.saga.name)
         self.live.require_room()
-        keys = lock_keys(bound.saga, run_input)
+        order = replace(order, locks=lock_keys(bound.saga, order.run_input))
         run = self.live.claim(run_id, bound.saga.name)
         try:
-            await self._admit(run, bound, run_input, context, keys, parent, traceparent)
+            await self._admit(run, bound, order)
         except JournalConflict:
             self._locks.release(run_id)
             self.live.give_up(run)
@@ -154,8 +151,15 @@ class House:
         self, bound: BoundSaga, run_id: str, given: Mapping[str, Any], context: Context, parent: RunState
     ) -> None:
         """Starts the run of a step that is a saga."""
-        trace = parent.started.traceparent
-        await self.start(bound, run_id, given, context, parent=parent.started.run_id, traceparent=trace)
+        outer = parent.started
+        order = Order(
+            run_id=run_id,
+            run_input=given,
+            context=context,
+            parent=outer.run_id,
+            traceparent=outer.traceparent,
+        )
+        await self.start(bound, order)
 
     async def find(self, run_id: str) -> RunState | None:
         """A copy of where the run stands, in this process or in the journal; None when there is none."""
@@ -186,12 +190,16 @@ class House:
     async def recover(self) -> tuple[str, ...]:
         """Carries on every open run of the journal that is not carried on yet; the ids of those."""
         self._require_running()
-        taken: list[str] = []
+        taken: list[LiveRun] = []
         last: str | None = None
         while page := await asyncio.to_thread(self._journal.open_runs, PAGE, after=last):
             last = page[-1].run_id
-            taken += [line.run_id for line in page if await self._take_up(line)]
-        return tuple(taken)
+            taken += [run for line in page if (run := await self._take_up(line))]
+        # Only now, when every resource has found the run that holds it.
+        self._to_resume += taken
+        if taken and (self._resuming is None or self._resuming.done()):
+            self._resuming = asyncio.get_running_loop().create_task(self._resume_in_turn())
+        return tuple(run.run_id for run in taken)
 
     def why_not_here(self, run_id: str) -> str:
         """Why an open run of the journal is not carried on here."""
@@ -199,23 +207,12 @@ class House:
             run_id, "this engine has not taken it up; call recover"
         )
 
-    async def _admit(
-        self,
-        run: LiveRun,
-        bound: BoundSaga,
-        run_input: Mapping[str, Any],
-        context: Context,
-        keys: tuple[str, ...],
-        parent: str,
-        traceparent: str,
-    ) -> None:
-        held = bool(keys) and await lock_before_start(self._locks, bound.saga, run.run_id, keys)
+    async def _admit(self, run: LiveRun, bound: BoundSaga, order: Order) -> None:
+        held = await lock_before_start(self._locks, bound.saga, run.run_id, order.locks)
         await self.live.slots.acquire()
         run.given()
         self._require_running()
-        started = await self._settings.admission.admit(
-            bound, run.run_id, run_input, context, locks=keys, parent=parent, traceparent=traceparent
-        )
+        started = await self._settings.admission.admit(bound, order)
         self._require_running()
         first = [LocksAcquired(at=started.at)] if held else []
         state = begin(bound.saga, started)
@@ -268,23 +265,21 @@ class House:
             self._locks.release(state.started.run_id)
         self._inner.ended(state)
 
-    async def _take_up(self, line: RunSummary) -> bool:
-        """Whether the open run is carried on here from now on, and was not before."""
+    async def _take_up(self, line: RunSummary) -> LiveRun | None:
+        """The open run, still to be resumed, if it is carried on here from now on and was not before."""
         if self.live.get(line.run_id) is not None:
-            return False
+            return None
         run = self.live.claim(line.run_id, line.saga)
         driver = await self._loaded(run, line)
         if driver is None or driver.state.ended is not None or not self._running:
             self.live.give_up(run)
-            return False
+            return None
         self.stranded.pop(line.run_id, None)
         run.driver = driver
         run.decide(accepted=True)
-        self._hold_locks(driver)
-        self._to_resume.append(run)
-        if self._resuming is None or self._resuming.done():
-            self._resuming = asyncio.get_running_loop().create_task(self._resume_in_turn())
-        return True
+        if driver.state.started.locks and driver.state.locked:
+            self._locks.ask(driver.run_id, driver.state.started.locks, _nothing)
+        return run
 
     async def _resume_in_turn(self) -> None:
         """Carries runs on as places become free."""
@@ -295,14 +290,10 @@ class House:
                 self.live.slots.release()
                 continue
             run.given()
-            run.driver.resume()
-
-    def _hold_locks(self, driver: RunDriver) -> None:
-        state = driver.state
-        if state.started.locks and state.locked:
-            self._locks.ask(driver.run_id, state.started.locks, _nothing)
-        elif state.started.locks:
-            self._queue_for_locks(driver)
+            driver = run.driver
+            driver.resume()
+            if not driver.state.locked:
+                self._queue_for_locks(driver)
 
     async def _awake(self, run_id: str) -> RunDriver:
         """The driver of a run that has ended, so that a person may decide about it."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sagacity_engine.attempts import NEVER_CALLED, Attempt, Surroundings
+from sagacity_engine.breaker import BreakerState
 from sagacity_engine.calls import call_of
 from sagacity_engine.counsel import Counsel
 from sagacity_engine.errors import FailureClass
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
 
 CIRCUIT_OPEN = "CircuitOpen"
 """The error type of an attempt that an open breaker refused."""
+
+SPREAD = 0.2
+"""How much longer than the breaker asks, at most, a refused call waits: a share of that time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +79,9 @@ class Launcher:
     def launch(self, launch: Launch) -> None:
         """Makes the call of an attempt whose intent is durable; returns at once."""
         if isinstance(launch, AttemptHedged):
-            if launch.step in self._open:
-                self._open[launch.step].hedge()
+            attempt = self._open.get(launch.step)
+            if attempt is not None and (attempt.guard is None or attempt.guard.spend()):
+                attempt.hedge()
         elif self._driver.state.saga.by_name[launch.step].sub_saga is not None:
             self._shared.inner.begin(self._driver, launch)
         else:
@@ -123,13 +128,9 @@ class Launcher:
         if guard is None:
             self._call(started, None)
             return
-        if started.direction is Direction.FORWARD:
-            if state.steps[started.step].attempts == state.steps[started.step].base + 1:
-                guard.earn()
-            wait_s = guard.refusal_s(breaker, now)
-            if wait_s is not None:
-                self._refuse(started, CIRCUIT_OPEN, f"the breaker of {guard.service!r} is open", wait_s)
-                return
+        forward = started.direction is Direction.FORWARD
+        if forward and guard.state(breaker, now) is BreakerState.OPEN and self._is_refused(started, guard):
+            return  # Before it waits for a place in vain.
         queued = _Queued(started, guard, self._go, self._give_up)
         if queued.enter(
             self._shared.around.loop, state.saga.by_name[started.step].schedule_to_start_timeout_s
@@ -140,7 +141,29 @@ class Launcher:
 
     def _go(self, queued: _Queued, waited_s: float) -> None:
         del self._queued[queued.started.step]
-        self._call(queued.started, queued.guard, waited_s)
+        self._enter(queued.started, queued.guard, waited_s)
+
+    def _enter(self, started: AttemptStarted, guard: ServiceGuard, waited_s: float = 0.0) -> None:
+        """The service has a place for the call: makes it, unless the breaker is open by now."""
+        if started.direction is Direction.FORWARD:
+            if self._is_refused(started, guard):
+                guard.leave()
+                return
+            step = self._driver.state.steps[started.step]
+            if step.attempts == step.base + 1:
+                guard.earn()
+        self._call(started, guard, waited_s)
+
+    def _is_refused(self, started: AttemptStarted, guard: ServiceGuard) -> bool:
+        """Whether the breaker lets nothing through; then the attempt has failed."""
+        breaker = self._driver.state.plan.by_name[started.step].breaker
+        wait_s = guard.refusal_s(breaker, self._driver.now())
+        if wait_s is None:
+            return False
+        # Those who were refused together shall not come back together.
+        spread_s = wait_s * (1 + SPREAD * self._shared.around.draw())
+        self._refuse(started, CIRCUIT_OPEN, f"the breaker of {guard.service!r} is open", spread_s)
+        return True
 
     def _give_up(self, queued: _Queued, why: str) -> None:
         del self._queued[queued.started.step]
@@ -170,10 +193,12 @@ class Launcher:
         )
 
     def _settled(self, attempt: Attempt, outcome: Event) -> None:
-        del self._open[attempt.started.step]
+        self._open.pop(attempt.started.step, None)
         if attempt.guard is not None:
             attempt.guard.leave()
-            attempt.guard.report(healthy_outcome(outcome), self._driver.now())
+            never_called = isinstance(outcome, AttemptFailed) and outcome.error_type == NEVER_CALLED
+            healthy = None if never_called else healthy_outcome(outcome)
+            attempt.guard.report(healthy, self._driver.now())
         if isinstance(outcome, AttemptSucceeded):
             self._driver.put(outcome)
         else:

@@ -64,8 +64,7 @@ def _paths(value: object, where: str) -> Iterator[list[str]]:
         for key, item in value.items():
             if isinstance(key, str) and "${" in key:
                 raise SagaRefused(
-                    _begun(where)
-                    + f"the key {key[:60]!r} holds a reference, which only values may; name it"
+                    _begun(where) + f"the key {key[:60]!r} holds a reference, which only values may; name it"
                 )
             yield from _paths(item, where)
     elif isinstance(value, list | tuple):

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from sagacity_engine.breaker import BreakerState, ServiceBreaker
 from sagacity_engine.call_limit import CallLimit
-from sagacity_engine.errors import FailureClass, SagaRefused
+from sagacity_engine.errors import FailureClass
 from sagacity_engine.events import (
     Answer,
     AttemptFailed,
@@ -26,7 +26,7 @@ from sagacity_engine.events import (
     ProbeAnswered,
     UnknownReason,
 )
-from sagacity_engine.number_rules import in_range
+from sagacity_engine.number_rules import in_range, whole_in_range
 from sagacity_engine.parts import Breaker
 from sagacity_engine.retry_budget import RetryBudget
 from sagacity_engine.turns import CallBack
@@ -62,12 +62,9 @@ class ServicePolicy:
 
     def __post_init__(self) -> None:
         if self.concurrency is not None:
-            _number("concurrency", self.concurrency, int)
-            in_range("concurrency", self.concurrency, 1, CONCURRENCY_MAX)
+            whole_in_range("concurrency", self.concurrency, 1, CONCURRENCY_MAX)
         if self.retry_share is not None:
-            _number("retry_share", self.retry_share, int, float)
             in_range("retry_share", self.retry_share, 0, RETRY_SHARE_MAX)
-        _number("retry_burst", self.retry_burst, int, float)
         in_range("retry_burst", self.retry_burst, 0, RETRY_BURST_MAX)
 
 
@@ -221,9 +218,3 @@ def healthy_outcome(event: Event) -> bool | None:
             return None if event.answer is Answer.CANNOT_TELL else True
         case _:
             return None
-
-
-def _number(name: str, value: object, *types: type) -> None:
-    if isinstance(value, bool) or not isinstance(value, types):
-        kind = "a number" if float in types else "a whole number"
-        raise SagaRefused(f"{name} is {value!r}; it must be {kind}, or be left out")

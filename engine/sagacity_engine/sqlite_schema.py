@@ -1,10 +1,11 @@
 """The tables of a journal's file: layout 2.
 
 A run has a number, so that what is written for live runs lies together however random their ids are. A batch
-is one row with one checksum; batches lie in the order in which they were written, so that a commit touches few
-pages, and an index finds those of a run. What a commit writes goes through the view `appending`, whose triggers spread each row over the tables: the whole commit is
-one statement, atomic by itself, during which Python's lock is free. The file itself refuses a writer whose
-epoch is over, a batch of an archived run, and any change of what was written.
+is one row with one checksum; batches lie in the order in which they were written, so that a commit touches
+few pages, and an index finds those of a run. What a commit writes goes through the view `appending`, whose
+triggers spread each row over the tables: the whole commit is one statement, atomic by itself, during which
+Python's lock is free. The file itself refuses a writer whose epoch is over, a batch of an archived run, and
+any change of what was written.
 
 `events_1` holds what layout 1 wrote, one row per event; it is read and never written.
 """

@@ -214,18 +214,18 @@ class _Opening:
             return asyncio.run_coroutine_threadsafe(make(), self._loop)
 
     def _live(self) -> None:
+        problem: BaseException | None = None
         try:
             asyncio.run(self._serve())
-        except BaseException as problem:  # noqa: BLE001  whoever waits must be told, whatever it is
-            if not self._opened.done():
-                self._opened.set_exception(problem)
-                self._closed.set_result(None)
-            else:
-                self._closed.set_exception(problem)
-            return
+        except BaseException as raised:  # noqa: BLE001  whoever waits must be told, whatever it is
+            problem = raised
         if not self._opened.done():
-            self._opened.set_exception(RunRefused(CLOSED))
-        self._closed.set_result(None)
+            self._opened.set_exception(problem or RunRefused(CLOSED))
+            problem = None
+        if problem is None:
+            self._closed.set_result(None)
+        else:
+            self._closed.set_exception(problem)
 
     async def _serve(self) -> None:
         with self._gate:

@@ -1,4 +1,4 @@
-"""The runs of steps that are sagas, in virtual time: begun, cancelled and taken back for the runs above them."""
+"""Inner runs in virtual time: begun, cancelled and taken back for the runs above them."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 import io
 import json
 import shlex
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -113,17 +114,23 @@ def services() -> Services:
     return Services()
 
 
-@pytest.fixture
-def runs_db(tmp_path: Path, services: Services) -> Path:
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A journal that no engine has: three runs with a failed undo, one with a doubtful pivot, and others."""
-    path = tmp_path / "runs.db"
-    with SyncEngine(SqliteJournal(path), services.sagas()) as engine:
+    path = tmp_path_factory.mktemp("played") / "runs.db"
+    with SyncEngine(SqliteJournal(path), Services().sagas()) as engine:
         for number in range(3):
             engine.run("trip", {"number": number}, run_id=f"trip-{number}")
         engine.run("sale", run_id="sale-1")
         engine.run("plain", run_id="plain-1")
         engine.start("visit", run_id="visit-1")
     return path
+
+
+@pytest.fixture
+def runs_db(played: Path, tmp_path: Path) -> Path:
+    """A copy of that journal."""
+    return Path(shutil.copy(played, tmp_path))
 
 
 def engine_on(path: Path, services: Services) -> SyncEngine:
@@ -144,7 +151,7 @@ def all_events(path: Path, run_id: str) -> tuple[Event, ...]:
 
 
 def test_listing(run: Run, runs_db: Path) -> None:
-    """Newest first, a line each, with the counts of the whole journal at the end; 3 for what needs somebody."""
+    """Newest first, a line each, then the counts of the whole journal; 3 for what needs somebody."""
     code, out, err = run("list", runs_db)
     lines = out.splitlines()
     assert (code, err) == (3, "")
@@ -195,7 +202,7 @@ def test_a_listing_as_json(run: Run, runs_db: Path) -> None:
 
 
 def test_showing(run: Run, runs_db: Path) -> None:
-    """The story has the plan, the steps, what happened in words, why somebody is needed and what may be done."""
+    """The story has plan, steps, what happened in words, why somebody is needed, what may be done."""
     code, out, err = run("show", runs_db, "trip-1")
     assert (code, err) == (3, "")
     assert "run trip-1 of trip, version 1: NEEDS_ATTENTION" in out

@@ -27,11 +27,11 @@ from sagacity_engine.service_guards import ServiceGuards, ServicePolicy, healthy
     ("numbers", "words"),
     [
         ({"concurrency": 0}, "concurrency is 0; it must be at least 1"),
-        ({"concurrency": 2.5}, "concurrency is 2.5; it must be a whole number, or be left out"),
+        ({"concurrency": 2.5}, "concurrency is 2.5; it must be a whole number"),
         ({"concurrency": True}, "concurrency is True; it must be a whole number"),
         ({"retry_share": -0.1}, "retry_share is -0.1; it must be at least 0"),
         ({"retry_share": math.nan}, "retry_share is .*; it must be at least 0 and at most 1000"),
-        ({"retry_share": "all"}, "retry_share is 'all'; it must be a number, or be left out"),
+        ({"retry_share": "all"}, "retry_share is 'all'; it must be a number"),
         ({"retry_burst": math.inf}, "retry_burst is .*; it must be at least 0 and at most 1e"),
         ({"retry_burst": True}, "retry_burst is True; it must be a number"),
         ({"retry_burst": None}, "retry_burst is None; it must be a number"),

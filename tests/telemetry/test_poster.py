@@ -217,6 +217,10 @@ def test_a_repeated_batch_keeps_its_key(told: Any, serve: Serve) -> None:
     assert len(set(keys[:3])) == 1
     assert keys[3] != keys[0]
     assert poster.counts() == PostCounts({Fate.POSTED: 2}, 0, 2)
+    with EventPoster(stub.url, policy=policy) as other_poster:
+        other_poster(*told[0])
+        assert other_poster.close(60)
+    assert stub.requests[-1].headers["idempotency-key"] == keys[0]
 
 
 FAILURES: dict[str, Script] = {

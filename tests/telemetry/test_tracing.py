@@ -202,8 +202,10 @@ def test_an_approval_ends_with_its_wait(
     """The wait for an approval is an attempt that ends when it is answered, expires or is given up."""
     watched = traced()
     play(stories[name], listener=watched.tracer)
-    told = [of(watched.only(name), "sagacity.outcome") for name in ("attempt ask", "step ask")]
-    assert tuple(told) == outcomes
+    spans = [watched.only(name) for name in ("attempt ask", "step ask")]
+    assert tuple(of(span, "sagacity.outcome") for span in spans) == outcomes
+    waited_s = 60 if name == "expired" else 5
+    assert {span.end_time for span in spans} == {(1_790_000_000 + waited_s) * 1_000_000_000}
 
 
 def test_an_inner_saga_is_inside_its_attempt(stories: dict[str, Any], play: Any, traced: Any) -> None:
@@ -319,11 +321,13 @@ def test_closing_ends_what_is_open(stories: dict[str, Any], play: Any, traced: A
     watched.tracer.close()
     first = watched.only("saga trip")
     assert of(first, "sagacity.status") is None
+    assert first.end_time == watched.only("attempt book").end_time == 1_790_000_000_500_000_000
     assert watched.tracer.open_runs == 0
     for state, event in told[3:]:
         watched.tracer(state, event)
     second = watched.named("saga trip")[1]
     assert of(second, "sagacity.status") == "COMPLETED"
+    assert second.status.status_code is StatusCode.UNSET
     assert links(second, "resumes") == [(trace_id(first), span_id(first))]
 
 
@@ -359,6 +363,11 @@ def test_dropped_events_leave_no_span_open(story: Any, play: Any, traced: Any) -
                 watched.tracer(state, event)
         watched.tracer.close()
         assert watched.balance.open == 0
+        spells = {span_id(span): span.name.split(" ")[0] for span in watched.spans}
+        for span in watched.spans:
+            if span.parent is not None and of(span, "sagacity.attempt") is not None:
+                undo = of(span, "sagacity.direction") == "undo"
+                assert spells[span.parent.span_id] == ("compensation" if undo else "step")
 
 
 def test_an_end_told_twice_makes_no_second_span(stories: dict[str, Any], play: Any, traced: Any) -> None:

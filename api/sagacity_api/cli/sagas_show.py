@@ -6,21 +6,21 @@ somebody, and what may be done about it as commands to copy.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from sagacity_api.cli.output import put, put_json, table
 from sagacity_api.cli.saga_commands import AsJson
+from sagacity_api.cli.sagas_document import run_document
 from sagacity_api.cli.sagas_files import JournalFile, opened, seen_run
 from sagacity_api.cli.sagas_next import Offer, offers
 from sagacity_api.cli.sagas_words import event_words, moment, shown, value_shown
 from sagacity_api.exit_codes import ExitCode
 from sagacity_api.oversight import Oversight, Sight
-from sagacity_engine import Status, author_plan, plan_document
+from sagacity_engine import Status, author_plan
 from sagacity_engine.codec import encode
 from sagacity_engine.endings import troubles
 from sagacity_engine.events import AttemptStarted, Direction, Event
@@ -53,7 +53,7 @@ def show(
         seen = seen_run(oversight, run_id)
         inner = _inner_lines(oversight, seen.state)
     if as_json:
-        put_json(_as_json(journal, seen, inner, with_events=events))
+        put_json(run_document(journal, seen, inner, with_events=events))
     elif events:
         put([_raw(number, event) for number, event in enumerate(seen.events, start=1)])
     else:
@@ -101,7 +101,7 @@ def _plan_lines(state: RunState) -> Iterator[str]:
         yield f"plan: advised, in stages {stages}"
     by = f" by model {shown(started.model_version)}" if started.model_version else ""
     advice = f"{shown(started.advice_id)}{by}" if started.advice_id else "none used"
-    yield f"advice: {advice}; arm {started.arm}, which it was assigned with probability {started.propensity:g}"
+    yield f"advice: {advice}; arm {started.arm}, assigned with probability {started.propensity:g}"
     yield from (f"  {shown(reason)}" for reason in started.reasons)
 
 
@@ -196,70 +196,3 @@ def _inner_lines(oversight: Oversight, state: RunState) -> dict[str, RunSummary]
 def _raw(number: int, event: Event) -> str:
     kind, body = encode(event)
     return f"{number} {kind} {body}"
-
-
-def _as_json(
-    journal: Path, seen: Sight, inner: dict[str, RunSummary], *, with_events: bool
-) -> dict[str, Any]:
-    state, started, saga = seen.state, seen.state.started, seen.state.saga
-    return {
-        "run_id": started.run_id,
-        "saga": saga.name,
-        "version": saga.version,
-        "definition_hash": saga.definition_hash,
-        "status": state.status.value,
-        "reason": seen.line.reason,
-        "step": seen.line.step,
-        "started_at": started.at,
-        "ended_at": None if state.ended is None else state.ended.at,
-        "paused_at": state.paused_at,
-        "parent": started.parent,
-        "locks": list(started.locks),
-        "holds_locks": state.locked,
-        "turned_back": None if state.abort is None else state.abort.cause,
-        "advice": {
-            "id": started.advice_id,
-            "model_version": started.model_version,
-            "arm": started.arm,
-            "propensity": started.propensity,
-            "fallback": started.fallback,
-            "reasons": list(started.reasons),
-        },
-        "plan": plan_document(state.plan),
-        "authors_plan": state.plan == author_plan(saga),
-        "input": dict(started.input),
-        "context": dict(started.context),
-        "outputs": dict(state.outputs),
-        "steps": [_step_json(state, name, inner) for name in state.plan.names],
-        "attention": [
-            {"step": step, "reason": reason}
-            for step, reason in (troubles(state) if state.status is Status.NEEDS_ATTENTION else ())
-        ],
-        "timeline": [{"at": event.at, "words": event_words(saga, event)} for event in seen.events],
-        **({"events": [_event_json(event) for event in seen.events]} if with_events else {}),
-        "next": [
-            {"command": offer.command(journal, started.run_id), "meaning": offer.meaning}
-            for offer in offers(state)
-        ],
-    }
-
-
-def _step_json(state: RunState, name: str, inner: dict[str, RunSummary]) -> dict[str, Any]:
-    step, declared = state.steps[name], state.saga.by_name[name]
-    return {
-        "name": name,
-        "kind": declared.kind.value,
-        "service": declared.service,
-        "phase": step.phase.value,
-        "attempts": step.attempts,
-        "undo_attempts": step.undo_attempts,
-        "probes": step.probes,
-        "due_at": step.due_at,
-        "error": step.error,
-        "inner_run": inner[name].run_id if name in inner else None,
-    }
-
-
-def _event_json(event: Event) -> dict[str, Any]:
-    kind, body = encode(event)
-    return {"kind": kind, **json.loads(body)}

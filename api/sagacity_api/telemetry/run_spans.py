@@ -14,7 +14,7 @@ from sagacity_api.telemetry.span_names import RESUMES, SAGA, Attributes, of_run
 from sagacity_api.telemetry.step_spans import StepSpans, below, links, time_ns
 from sagacity_engine import Direction, Event, RunState
 from sagacity_engine import Status as RunStatus
-from sagacity_engine.events import AttemptHedged, AttemptStarted, RolledBack, RunEnded
+from sagacity_engine.events import AttemptHedged, AttemptStarted, RunEnded
 
 
 class RunSpans:
@@ -91,8 +91,7 @@ class RunSpans:
         for step, spell in list(self._spells.items()):
             if spell.open is not None and given_up(state, step):
                 self._give_up(spell, event.at)
-            anew = isinstance(event, RolledBack) and spell.open is None
-            if anew or not spell.lasts(state):
+            if not spell.lasts(state):
                 self._spells.pop(step).end(state, event.at)
 
     def end(self, state: RunState, event: RunEnded) -> None:

@@ -15,7 +15,15 @@ from random import Random
 from sagacity_engine import machine
 from sagacity_engine.batch import Request
 from sagacity_engine.errors import EngineError
-from sagacity_engine.events import Action, CancelRequested, Direction, Event, OperatorActed, SignalReceived, Status
+from sagacity_engine.events import (
+    Action,
+    CancelRequested,
+    Direction,
+    Event,
+    OperatorActed,
+    SignalReceived,
+    Status,
+)
 from sagacity_engine.handlers import idempotency_key
 from sagacity_engine.operations import next_actions, refusal
 from sagacity_engine.phases import StepPhase

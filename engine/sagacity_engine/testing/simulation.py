@@ -10,14 +10,13 @@ acknowledged must be there. The same seed plays the same day, byte for byte.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
 from sagacity_engine.events import AttemptStarted, Direction
-from sagacity_engine.parts import Breaker, Lock, SagaFreedom
+from sagacity_engine.parts import Breaker
 from sagacity_engine.saga import Saga
 from sagacity_engine.service_guards import ServicePolicy
 from sagacity_engine.testing.random_sagas import random_saga
@@ -28,7 +27,7 @@ from sagacity_engine.testing.sim_judge import Judge
 from sagacity_engine.testing.sim_participants import Participants
 from sagacity_engine.testing.sim_people import People
 from sagacity_engine.testing.sim_services import SimServices
-from sagacity_engine.testing.sim_weather import Weather, random_weather
+from sagacity_engine.testing.sim_weather import random_weather
 from sagacity_engine.testing.virtual_loop import VirtualLoop, run_in_virtual_time
 
 RUNS = 24
