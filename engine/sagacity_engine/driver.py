@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sagacity_engine import machine
 from sagacity_engine.commands import next_wake, turning_back
@@ -73,6 +73,7 @@ class RunDriver:
         "_stopped",
         "_timer",
         "_writing",
+        "_written_at",
         "bound",
         "state",
     )
@@ -93,6 +94,7 @@ class RunDriver:
         self._services = services
         self._seq = seq
         self._last_at = last_at
+        self._written_at = last_at  # The time of the latest event.
         self._lead_s = 0.0
         self._ended = ended
         self._on_active = active
@@ -197,9 +199,7 @@ class RunDriver:
         self._offer(events, told, launches, accepted, PARKED_S[0])
 
     def _advance(self, happened: list[Event], told: Told) -> tuple[list[Event], list[machine.Launch]]:
-        now = self.now()
-        for event in happened:
-            now = max(now, event.at)
+        now = self._in_order(happened)
         if not self._closing:
             return machine.advance(self.state, happened, now, told)
         # An attempt that will not be called must not be journaled: then only what happened is.
@@ -214,6 +214,15 @@ class RunDriver:
         if told is not None and seen is not None:
             told[:] = seen
         return events, launches
+
+    def _in_order(self, happened: list[Event]) -> float:
+        """Lets nothing happen before what was written already; the run's time after all of it."""
+        for place, event in enumerate(happened):
+            if event.at < self._written_at:  # It waited for advice, or for others that came later.
+                happened[place] = event = replace(event, at=self._written_at)
+            self._written_at = event.at
+        self._written_at = max(self._written_at, self.now())
+        return self._written_at
 
     def _accepts(
         self,

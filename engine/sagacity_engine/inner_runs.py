@@ -7,6 +7,7 @@ on, and the outer one finds the inner one by its id. `Hosting` is what an engine
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -111,6 +112,8 @@ class InnerRuns:
         given = inner_input(state, attempt, declared)
         if isinstance(given, Mapping):
             await self._hosting.start_inner(bound, inner_id, given, state.started.context, state)
+            if inner_id in self._cancelled:  # Before there was anything to cancel.
+                await self._cancel(inner_id, driver)
         else:
             self._forget(inner_id)
             driver.put(given)
@@ -132,8 +135,12 @@ class InnerRuns:
             self.ended(found)
 
     async def _cancel(self, inner_id: str, driver: RunDriver) -> None:
+        """Spares an inner run what would be taken back; one that cannot be told is taken back later."""
         who = f"run {driver.run_id}"
-        await self._hosting.wish(inner_id, CancelRequested(at=driver.now(), who=who, why="it turned back"))
+        with contextlib.suppress(EngineError):
+            await self._hosting.wish(
+                inner_id, CancelRequested(at=driver.now(), who=who, why="it turned back")
+            )
 
     async def _guarded(self, work: Any, inner_id: str, driver: RunDriver, attempt: AttemptStarted) -> None:
         try:

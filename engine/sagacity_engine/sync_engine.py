@@ -64,8 +64,7 @@ def _waits(
 class SyncEngine:
     """Runs the given sagas; use it as a context manager. Takes what `Engine` takes, raises what it raises.
 
-    A call that still waits when the engine is closed raises `RunRefused`; what is durable goes on at the next
-    opening.
+    A call that still waits at the close raises `RunRefused`; what is durable goes on at the next opening.
     """
 
     @_made_by(Engine)
@@ -180,8 +179,13 @@ class _Opening:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        # A daemon, so that a second Ctrl-C leaves at once: to the journal that is a crash like any other.
+        self._thread = threading.Thread(target=self._live, name="sagacity-engine", daemon=True)
         self._opened: Future[None] = Future()
-        self._closed: Future[None] = Future()
+        self._over = (
+            threading.Event()
+        )  # Ctrl-C may come while the thread starts, and none can be joined then.
+        self._problem: BaseException | None = None  # What ended the thread, if nobody was told before.
         self._gate = threading.Lock()  # Between the loop's end and those who hand something to it.
         self._loop: asyncio.AbstractEventLoop | None = None
         self._serving: asyncio.Task[None] | None = None
@@ -189,10 +193,8 @@ class _Opening:
 
     def enter(self) -> None:
         """Returns when the engine is open; raises why it cannot be opened."""
-        # A daemon, so that a second Ctrl-C leaves at once: to the journal that is a crash like any other.
-        thread = threading.Thread(target=self._live, name="sagacity-engine", daemon=True)
-        thread.start()
         try:
+            self._start()
             self._opened.result()
         except BaseException:
             self.leave()
@@ -204,7 +206,11 @@ class _Opening:
             self._left = True
             if self._loop is not None and self._serving is not None:
                 self._loop.call_soon_threadsafe(self._serving.cancel)
-        self._closed.result()
+        self._over.wait()
+        if self._thread.is_alive():
+            self._thread.join()
+        if self._problem is not None:
+            raise self._problem
 
     def submit(self, make: Callable[[], Coroutine[Any, Any, R]]) -> Future[R]:
         """Hands a coroutine to the loop, unless it is being left."""
@@ -213,19 +219,24 @@ class _Opening:
                 raise RunRefused(CLOSED)
             return asyncio.run_coroutine_threadsafe(make(), self._loop)
 
+    def _start(self) -> None:
+        try:
+            self._thread.start()
+        except RuntimeError:  # The system has no thread left, so there is none to wait for.
+            self._over.set()
+            raise
+
     def _live(self) -> None:
         problem: BaseException | None = None
         try:
             asyncio.run(self._serve())
         except BaseException as raised:  # noqa: BLE001  whoever waits must be told, whatever it is
             problem = raised
-        if not self._opened.done():
-            self._opened.set_exception(problem or RunRefused(CLOSED))
-            problem = None
-        if problem is None:
-            self._closed.set_result(None)
+        if self._opened.done():
+            self._problem = problem
         else:
-            self._closed.set_exception(problem)
+            self._opened.set_exception(problem or RunRefused(CLOSED))
+        self._over.set()
 
     async def _serve(self) -> None:
         with self._gate:

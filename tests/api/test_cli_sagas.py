@@ -7,7 +7,10 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,16 +20,22 @@ from sagacity_api.cli import main
 from sagacity_api.cli.sagas_words import event_words
 from sagacity_api.oversight import Fate, Oversight
 from sagacity_engine import (
+    Advice,
     BoundSaga,
     Call,
     Compensation,
     Direction,
     Event,
+    Launch,
     OutcomeUnknown,
     RetryPolicy,
+    RunRefused,
+    Saga,
+    SagaFreedom,
     SqliteJournal,
     Status,
     StepError,
+    StepFreedom,
     author_plan,
     define,
 )
@@ -50,6 +59,7 @@ from sagacity_engine.events import (
     UnknownReason,
 )
 from sagacity_engine.lease import lock
+from sagacity_engine.phases import StepPhase
 from sagacity_engine.strategy import Strategy
 from sagacity_engine.sync_engine import SyncEngine
 
@@ -79,7 +89,7 @@ class Services:
         return {"done": call.step}
 
     def sagas(self) -> list[BoundSaga]:
-        """One saga whose undo fails, one whose pivot stays unknown, one that waits, one inside another."""
+        """Sagas that need somebody for different reasons, wait, want the same resource, or are nested."""
         trip = define("trip")
         undo = Compensation(retry=TWICE)
         trip.step(name="book", retry=TWICE, compensate=self.refuses, compensation=undo)(self.done)
@@ -93,7 +103,13 @@ class Services:
         plain.step(name="note", compensate=self.done)(self.done)
         tour = define("tour")
         tour.sub_saga(trip, name="leg")
-        return [each.bind() for each in (trip, sale, visit, plain, tour)]
+        late = define("late", locks=["desk"])
+        late.step(name="sell", kind="pivot")(self.done)
+        late.step(name="tell", kind="retriable", retry=ONCE, after=["sell"])(self.refuses)
+        slow = define("slow", locks=["desk"])
+        in_an_hour = RetryPolicy(initial_interval_s=3600.0, maximum_attempts=3)
+        slow.step(name="look", kind="read_only", retry=in_an_hour)(self.refuses)
+        return [each.bind() for each in (trip, sale, visit, plain, tour, late, slow)]
 
 
 @pytest.fixture
@@ -135,6 +151,22 @@ def runs_db(played: Path, tmp_path: Path) -> Path:
 
 def engine_on(path: Path, services: Services) -> SyncEngine:
     return SyncEngine(SqliteJournal(path), services.sagas(), shutdown_s=1.0)
+
+
+def wait_until_it_backs_off(engine: SyncEngine, run_id: str) -> None:
+    while engine.state(run_id).steps["look"].phase is not StepPhase.BACKING_OFF:
+        time.sleep(0.01)
+
+
+def wait_for_inner_run(engine: SyncEngine) -> None:
+    """Until the run inside `tour-1` has been started by it, and has ended."""
+    while True:
+        try:
+            engine.result("tour-1/leg/1")
+        except RunRefused:
+            time.sleep(0.01)
+        else:
+            return
 
 
 def last_event(path: Path, run_id: str) -> Event:
@@ -234,35 +266,93 @@ def test_showing_as_json(run: Run, runs_db: Path) -> None:
     assert len(raw.splitlines()) == 6
 
 
-OFFERED = ["trip-1", "sale-1", "visit-1", "plain-1", "paused", "tour-1", "tour-1/leg/1"]
+OFFERED = {
+    "trip-1": {"retry", "resolve", "abandon"},
+    "sale-1": {"retry", "skip", "resolve", "abandon"},
+    "visit-1": {"signal", "pause", "cancel"},
+    "plain-1": {"undo"},
+    "paused": {"signal", "resume", "cancel"},
+    "slow-1": {"retry", "skip", "pause", "cancel"},
+    "late-1": {"retry", "skip", "redrive", "abandon"},
+    "tour-1": {"pause", "cancel"},
+    "tour-1/leg/1": {"retry", "resolve", "abandon"},
+}
 
 
 @pytest.mark.parametrize("run_id", OFFERED)
 def test_what_is_offered_can_be_done(run_id: str, run: Run, runs_db: Path, services: Services) -> None:
-    """Every command that `show` offers can be copied, once the reason is said; none is refused by the run."""
+    """What `show` offers can be copied, once the reason is said, and is never refused by the run."""
     with engine_on(runs_db, services) as engine:
         engine.start("tour", run_id="tour-1")
         engine.start("visit", run_id="paused")
         engine.pause("paused", who="asha")
-        engine.result("tour-1/leg/1")
+        if run_id == "late-1":  # Both want the desk.
+            engine.run("late", run_id="late-1")
+        if run_id == "slow-1":
+            engine.start("slow", run_id="slow-1")
+            wait_until_it_backs_off(engine, "slow-1")
+        wait_for_inner_run(engine)
     offered = json.loads(run("show", runs_db, run_id, "--json")[1])["next"]
-    assert offered
+    assert {each["command"].split()[2] for each in offered} == OFFERED[run_id]
     for each in offered:
         words = shlex.split(each["command"])
         assert words[:2] == ["sagacity", "sagas"]
         if "..." in words:
             assert run(*words[2:])[0] == 2
             words[words.index("...")] = "somebody looked"
-        if words[2] != "show":
-            code, out, _ = run(*words[2:], "--dry-run")
-            assert (code, "would be done" in out) == (0, True)
+        code, out, _ = run(*words[2:], "--dry-run")
+        assert (code, "would be done" in out) == (0, True)
+
+
+def test_what_a_run_waits_for_is_told(run: Run, runs_db: Path, services: Services) -> None:
+    """A run in a queue names the resource it waits for, one that backs off says until when."""
+    with engine_on(runs_db, services) as engine:
+        engine.start("slow", run_id="slow-1", context={"season": "dry"})
+        engine.start("late", run_id="late-1")
+        wait_until_it_backs_off(engine, "slow-1")
+    code, out, _ = run("show", runs_db, "slow-1")
+    assert (code, 'context: {"season": "dry"}' in out) == (0, True)
+    assert "look is tried again at 20" in out
+    assert "it waits for desk" in run("show", runs_db, "late-1")[1]
+
+
+def test_an_advised_plan_is_told(run: Run, tmp_path: Path, services: Services) -> None:
+    """What the advice changed stands beside the author's number, with the advice's reasons."""
+
+    class MoreAttempts:
+        async def advise(self, saga: Saga, launch: Launch) -> Advice:
+            own = author_plan(saga)
+            [step] = own.steps
+            more = replace(own, steps=(replace(step, retry=replace(step.retry, maximum_attempts=4)),))
+            return Advice(plan=more, advice_id="a-7", model_version="m-3", reasons=("it often\nrecovers",))
+
+    saga = define("free", freedom=SagaFreedom(retries=True))
+    bounds = StepFreedom(maximum_attempts=(1, 5))
+    saga.step(name="look", kind="read_only", retry=TWICE, freedom=bounds)(services.done)
+    path = tmp_path / "free.db"
+    engine = SyncEngine(SqliteJournal(path), [saga.bind()], advisor=MoreAttempts(), holdout_share=0.0)
+    with engine:
+        engine.run("free", run_id="r")
+    _, out, _ = run("show", path, "r")
+    assert "plan: advised, in stages look" in out
+    assert "advice: a-7 by model m-3; arm advised, assigned with probability 1" in out
+    assert "  it often recovers" in out
+    assert "2 -> 4" in out
+    assert "the run starts under the advised plan" in out
+
+
+def test_a_risky_offer_says_so(run: Run, runs_db: Path) -> None:
+    """Trying a step again whose first try may have worked, and which is not idempotent, carries a warning."""
+    _, out, _ = run("show", runs_db, "sale-1")
+    assert "# try charge again, with all its attempts: it may take effect twice" in out
+    assert "twice" not in run("show", runs_db, "trip-1")[1]
 
 
 def test_an_inner_run_is_named(run: Run, runs_db: Path, services: Services) -> None:
     """The story of an outer run names the run inside it, and where a person is waited for."""
     with engine_on(runs_db, services) as engine:
         engine.start("tour", run_id="tour-1")
-        engine.result("tour-1/leg/1")
+        wait_for_inner_run(engine)
     code, out, _ = run("show", runs_db, "tour-1")
     assert code == 0
     assert "the saga inside leg is run tour-1/leg/1: NEEDS_ATTENTION" in out
@@ -524,12 +614,22 @@ def test_deciding_beside_an_engine(run: Run, runs_db: Path, services: Services) 
     """The engine that has the journal carries the decision out, and its refusals are told as such."""
     with engine_on(runs_db, services) as engine:
         services.mended = True
-        code, out, _ = run("retry", runs_db, "trip-0", "book")
+        code, out, _ = run("retry", runs_db, "trip-0", "book", "--wait", 60)
         assert (code, out) == (0, "trip-0: retry: accepted by the engine that has the journal\n")
         assert engine.result("trip-0").status is Status.COMPENSATED
-        code, _, err = run("retry", runs_db, "trip-0", "book")
+        code, _, err = run("retry", runs_db, "trip-0", "book", "--wait", 60)
         assert (code, "it has ended: COMPENSATED" in err) == (5, True)
-        select = ["--all", "--status", "NEEDS_ATTENTION", "--saga", "trip", "--yes", "--json"]
+        select: list[Any] = [
+            "--all",
+            "--status",
+            "NEEDS_ATTENTION",
+            "--saga",
+            "trip",
+            "--yes",
+            "--json",
+            "--wait",
+            60,
+        ]
         code, out, _ = run("retry", runs_db, *select)
         assert (code, [each["outcome"] for each in json.loads(out)["runs"]]) == (0, ["accepted"] * 2)
         assert engine.result("trip-2").status is Status.COMPENSATED
@@ -539,7 +639,7 @@ def test_deciding_beside_an_engine(run: Run, runs_db: Path, services: Services) 
 def test_the_engine_has_the_last_word(run: Run, runs_db: Path) -> None:
     """A run whose definition an engine does not know is refused there, in the engine's words."""
     with SyncEngine(SqliteJournal(runs_db), Services().sagas()[1:2]):
-        code, _, err = run("retry", runs_db, "trip-0", "book")
+        code, _, err = run("retry", runs_db, "trip-0", "book", "--wait", 60)
     assert code == 5
     assert "is not registered" in err
 
@@ -556,16 +656,37 @@ def test_a_process_that_does_not_answer_is_not_pushed_aside(
     held.close()
     services.mended = True
     with engine_on(runs_db, services) as engine:
-        assert run("pause", runs_db, "visit-1")[0] == 0  # Answered after the request that waited.
+        assert (
+            run("pause", runs_db, "visit-1", "--wait", 60)[0] == 0
+        )  # Answered after the request that waited.
         assert engine.result("trip-0").status is Status.COMPENSATED
+
+
+def test_a_lease_without_a_lock_is_honoured_too(run: Run, runs_db: Path) -> None:
+    """An owner that took the journal over from a hanging one has no lock yet; it is asked all the same."""
+    with closing(sqlite3.connect(runs_db, isolation_level=None)) as file:
+        file.execute("UPDATE lease SET owner = '1', renewed_at = 1e12, lease_s = 10, locked = 0")
+    code, _, err = run("retry", runs_db, "trip-0", "book", "--wait", 0)
+    assert (code, "request 1 stays queued" in err) == (4, True)
+
+
+def test_a_journal_that_cannot_be_written(run: Run, runs_db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When neither writing nor asking is possible, the code is 1 and the journal's words are told."""
+    monkeypatch.setattr("sagacity_engine.sqlite_requests.REQUESTS_MAX", 0)
+    held = lock(runs_db)
+    assert held is not None
+    code, out, err = run("retry", runs_db, "trip-0", "book")
+    held.close()
+    assert (code, out) == (1, "")
+    assert "retry failed: " in err
+    assert "requests are waiting" in err
 
 
 def test_a_damaged_run_is_named(run: Run, runs_db: Path) -> None:
     """A run that was altered cannot be shown or decided about; the others can."""
-    with sqlite3.connect(runs_db, isolation_level=None) as file:
+    with closing(sqlite3.connect(runs_db, isolation_level=None)) as file:
         file.execute("DROP TRIGGER batches_are_never_changed")
         file.execute("UPDATE batches SET body = replace(body, 'Offline', 'Online') WHERE number = 1")
-    file.close()
     code, out, err = run("show", runs_db, "trip-0")
     assert (code, out, err.count("\n")) == (1, "", 1)
     assert "'trip-0'" in err
@@ -573,6 +694,8 @@ def test_a_damaged_run_is_named(run: Run, runs_db: Path) -> None:
     assert (code, out.count("in the journal")) == (1, 2)
     assert "run 'trip-0': retry failed: " in err
     assert "3 runs: 2 written, 1 failed" in err
+    code, out, _ = run("retry", runs_db, "trip-0", "book", "--dry-run")
+    assert (code, "would be refused" in out) == (5, True)
 
 
 def test_a_clock_behind_the_run(runs_db: Path) -> None:

@@ -285,7 +285,7 @@ def legal_calls(step: StepPlan, saga: Saga) -> bool:
 
 
 @given(st.data())
-@settings(max_examples=1_000)
+@settings(max_examples=600)
 def test_check_agrees_with_the_rules_restated(data: st.DataObject) -> None:
     """Accepted if and only if the oracle accepts; and every accepted plan runs every arc in order."""
     saga = data.draw(sagas())
@@ -297,6 +297,24 @@ def test_check_agrees_with_the_rules_restated(data: st.DataObject) -> None:
         for order in itertools.islice(itertools.permutations(saga.names), 150):
             if all(after[name] <= set(order[:place]) for place, name in enumerate(order)):
                 assert all(needed(saga)[name] <= set(order[:place]) for place, name in enumerate(order))
+
+
+@given(st.data())
+@settings(max_examples=300)
+def test_check_agrees_on_every_single_change(data: st.DataObject) -> None:
+    """With every freedom granted, each value of each field of one step is judged as the oracle judges it."""
+    saga = replace(data.draw(sagas()), freedom=FREE)
+    plan = author_plan(saga)
+    chosen = data.draw(st.sampled_from(plan.names))
+    for name, values in VALUES.items():
+        for value in values:
+            if name == "launch_delay_s":
+                varied = replace(plan, launch_delay_s=value)
+            else:
+                steps = [changed(each, name, value) if each.name == chosen else each for each in plan.steps]
+                varied = replace(plan, steps=tuple(steps))
+            found = check(varied, saga)
+            assert (found == ()) == legal(varied, saga), (name, value, found)
 
 
 def test_the_plans_of_the_comparison_are_of_both_sorts() -> None:

@@ -34,7 +34,7 @@ from sagacity_engine.events import (
 from sagacity_engine.parts import Approval, Compensation, Kind, Lock, Probe, StepFreedom
 from sagacity_engine.plan import Plan, author_plan
 from sagacity_engine.retry import RetryPolicy
-from sagacity_engine.saga import Saga, Step
+from sagacity_engine.saga import Saga, Step, SubSaga
 from sagacity_engine.strategy import OnFailure, Strategy
 from sagacity_engine.testing import DOWN, REFUSED, SUCCESS, Effect, Trial, play, violations
 
@@ -167,10 +167,19 @@ STORIES: list[tuple[str, Story]] = [
     ("I10 step 'a' was started while the run was paused", of(ONE, PAUSE, go("a", 4))),
     ("I1 step 'a' was started after the run was abandoned", of(ONE, act(Action.ABANDON), go("a", 4))),
     ("I9 step 'a' was started before the run held its locks", (ONE, (begin(ONE, None, ("k",)), go()))),
-    ("I10 step 'a' was started before the launch", (ONE, (begin(ONE, replace(author_plan(ONE), launch_delay_s=5.0)), go()))),
+    (
+        "I10 step 'a' was started before the launch",
+        (ONE, (begin(ONE, replace(author_plan(ONE), launch_delay_s=5.0)), go())),
+    ),
     ("I2 step 'a' was started again after it was done", of(ONE, *DONE, go("a", 3, 2))),
-    ("I2 step 'a' was started again after others went on", of(OPTIONAL, go(), no(), go("b", 2), go("a", 9, 2))),
-    ("I5 step 'b' was started forward after the run turned back", of(CHAIN, *DONE, go("a", 3, 1, UNDO), go("b", 4))),
+    (
+        "I2 step 'a' was started again after others went on",
+        of(OPTIONAL, go(), no(), go("b", 2), go("a", 9, 2)),
+    ),
+    (
+        "I5 step 'b' was started forward after the run turned back",
+        of(CHAIN, *DONE, go("a", 3, 1, UNDO), go("b", 4)),
+    ),
     ("I5 step 'b' was started forward though the run was to", of(CHAIN, *DONE, cancel(), go("b", 4))),
     ("I2 step 'b' was started before 'a' was settled", of(CHAIN, go("b"))),
     ("I2 step 'b' was started before 'a' was settled", of(CHAIN, go(), no(), go("b", 2))),
@@ -178,37 +187,127 @@ STORIES: list[tuple[str, Story]] = [
     ("I2 step 'z' was started in place of 'a', which", of(REPLACED, go("z"))),
     ("I3 step 'z' was started beside 'a', whose effect", of(REPLACED, go(), lost(), go("z", 3))),
     # Again.
-    ("I6 step 'a': more than its plan's 2 attempts", of(numbered(ONE, retry=TWICE), go(), no(), go("a", 9, 2), no("a", 9, 2), go("a", 19, 3))),
-    ("I6 step 'a' was tried again after a refusal that is final", of(ONE, go(), no(final=True), go("a", 9, 2))),
+    (
+        "I6 step 'a': more than its plan's 2 attempts",
+        of(numbered(ONE, retry=TWICE), go(), no(), go("a", 9, 2), no("a", 9, 2), go("a", 19, 3)),
+    ),
+    (
+        "I6 step 'a' was tried again after a refusal that is final",
+        of(ONE, go(), no(final=True), go("a", 9, 2)),
+    ),
     ("I6 step 'a' is not idempotent and was repeated", of(ONE, go(), lost(), go("a", 9, 2))),
-    ("I6 step 'a' is not idempotent and was repeated", of(PROBED, go(), lost(), go("a", 3, 1, PROBE), told(Answer.CANNOT_TELL), go("a", 9, 2))),
+    (
+        "I6 step 'a' is not idempotent and was repeated",
+        of(PROBED, go(), lost(), go("a", 3, 1, PROBE), told(Answer.CANNOT_TELL), go("a", 9, 2)),
+    ),
     ("I10 step 'a' was tried again before its wait was over", of(ONE, go(), no(), go("a", 2.5, 2))),
     ("I10 step 'a' was tried again beyond its schedule-to-close", of(TERSE, go(), no(), go("a", 9, 2))),
     ("I6 step 'a' was tried again against its plan's strategy", of(HASTY, go(), no(), go("a", 9, 2))),
-    ("I6 step 'a' was tried again beyond the run's retry budget", of(replace(ONE, retry_budget=0), go(), no(), go("a", 9, 2))),
+    (
+        "I6 step 'a' was tried again beyond the run's retry budget",
+        of(replace(ONE, retry_budget=0), go(), no(), go("a", 9, 2)),
+    ),
     # Probes and hedges.
     ("I8 step 'a' has no probe and was asked about", of(ONE, go(), lost(), go("a", 3, 1, PROBE))),
     ("I6 step 'a' was asked about though nothing was in doubt", of(PROBED, go(), no(), go("a", 3, 1, PROBE))),
-    ("I6 step 'a' was asked about more than 2 times", of(PROBED, go(), lost(), go("a", 3, 1, PROBE), told(Answer.CANNOT_TELL), go("a", 9, 2, PROBE), told(Answer.CANNOT_TELL, 10, 2), go("a", 19, 3, PROBE))),
-    ("I10 step 'a' was asked about again before the wait", of(PROBED, go(), lost(), go("a", 3, 1, PROBE), told(Answer.CANNOT_TELL), go("a", 4.5, 2, PROBE))),
+    (
+        "I6 step 'a' was asked about more than 2 times",
+        of(
+            PROBED,
+            go(),
+            lost(),
+            go("a", 3, 1, PROBE),
+            told(Answer.CANNOT_TELL),
+            go("a", 9, 2, PROBE),
+            told(Answer.CANNOT_TELL, 10, 2),
+            go("a", 19, 3, PROBE),
+        ),
+    ),
+    (
+        "I10 step 'a' was asked about again before the wait",
+        of(PROBED, go(), lost(), go("a", 3, 1, PROBE), told(Answer.CANNOT_TELL), go("a", 4.5, 2, PROBE)),
+    ),
     ("I7 step 'a' was hedged, but attempt 1 was not", of(HEDGE, AttemptHedged(at=3, step="a", attempt=1))),
-    ("I9 step 'a' was hedged twice", (HEDGE, (begin(HEDGE, HEDGED), go(), *[AttemptHedged(at=3, step="a", attempt=1)] * 2))),
-    ("I6 step 'a' was hedged, which its plan does not say", of(HEDGE, go(), AttemptHedged(at=3, step="a", attempt=1))),
-    ("I10 step 'a' was hedged before its delay", (HEDGE, (begin(HEDGE, HEDGED), go(), AttemptHedged(at=2, step="a", attempt=1)))),
-    ("I10 step 'a' was hedged while the run was paused", of(HEDGE, go(), PAUSE, AttemptHedged(at=3, step="a", attempt=1))),
+    (
+        "I9 step 'a' was hedged twice",
+        (HEDGE, (begin(HEDGE, HEDGED), go(), *[AttemptHedged(at=3, step="a", attempt=1)] * 2)),
+    ),
+    (
+        "I6 step 'a' was hedged, which its plan does not say",
+        of(HEDGE, go(), AttemptHedged(at=3, step="a", attempt=1)),
+    ),
+    (
+        "I10 step 'a' was hedged before its delay",
+        (HEDGE, (begin(HEDGE, HEDGED), go(), AttemptHedged(at=2, step="a", attempt=1))),
+    ),
+    (
+        "I10 step 'a' was hedged while the run was paused",
+        of(HEDGE, go(), PAUSE, AttemptHedged(at=3, step="a", attempt=1)),
+    ),
     # Backward.
     ("I3 step 'pay' has no compensation and was undone", of(CHAIN, *FAILED_PAY, go("pay", 5, 1, UNDO))),
     ("I3 step 'a' was undone twice", of(ONE, *DONE, cancel(), *UNDO_A, go("a", 7, 2, UNDO))),
     ("I3 step 'a' took no effect and was undone", of(ONE, go(), no(), *UNDO_A)),
     ("I3 step 'b' took no effect and was undone", of(CHAIN, *DONE, cancel(), go("b", 5, 1, UNDO))),
-    ("I5 step 'a' was undone though the pivot may have", of(CHAIN, *FAILED_PAY[:-1], lost("pay", 4), *UNDO_A)),
+    (
+        "I5 step 'a' was undone though the pivot may have",
+        of(CHAIN, *FAILED_PAY[:-1], lost("pay", 4), *UNDO_A),
+    ),
     ("I5 step 'a' was undone while 'b' was in flight", of(CHAIN, *DONE, go("b", 2), cancel(), *UNDO_A)),
     ("I4 step 'a' was undone before 'b', which depends", of(CHAIN, *FAILED_PAY, *UNDO_A)),
-    ("I6 step 'a': more than its compensation's 2", of(numbered(ONE, compensation=Compensation(retry=TWICE)), *DONE, cancel(), go("a", 5, 1, UNDO), no("a", 5, 1, UNDO), go("a", 9, 2, UNDO), no("a", 9, 2, UNDO), go("a", 19, 3, UNDO))),
-    ("I6 step 'a': its undo was tried again after a refusal", of(ONE, *DONE, cancel(), go("a", 5, 1, UNDO), no("a", 5, 1, UNDO, final=True), go("a", 9, 2, UNDO))),
-    ("I10 step 'a': its undo was tried again before", of(ONE, *DONE, cancel(), go("a", 5, 1, UNDO), no("a", 5, 1, UNDO), go("a", 5, 2, UNDO))),
-    ("I4 step 'a' was undone beside 'b' against STANDARD", of(SIDE, go(), ok(), go("b", 2), ok("b", 3), go("pay", 3), no("pay", 4), go("b", 5, 1, UNDO), *UNDO_A, ok("b", 7, 1, UNDO), end(COMPENSATED, "pay"))),
-    ("I4 step 'a' was undone before 'b', which was started later", of(SIDE, go(), ok(), go("b", 2), ok("b", 3), go("pay", 3), no("pay", 4), *UNDO_A, go("b", 7, 1, UNDO), ok("b", 8, 1, UNDO), end(COMPENSATED, "pay"))),
+    (
+        "I6 step 'a': more than its compensation's 2",
+        of(
+            numbered(ONE, compensation=Compensation(retry=TWICE)),
+            *DONE,
+            cancel(),
+            go("a", 5, 1, UNDO),
+            no("a", 5, 1, UNDO),
+            go("a", 9, 2, UNDO),
+            no("a", 9, 2, UNDO),
+            go("a", 19, 3, UNDO),
+        ),
+    ),
+    (
+        "I6 step 'a': its undo was tried again after a refusal",
+        of(ONE, *DONE, cancel(), go("a", 5, 1, UNDO), no("a", 5, 1, UNDO, final=True), go("a", 9, 2, UNDO)),
+    ),
+    (
+        "I10 step 'a': its undo was tried again before",
+        of(ONE, *DONE, cancel(), go("a", 5, 1, UNDO), no("a", 5, 1, UNDO), go("a", 5, 2, UNDO)),
+    ),
+    (
+        "I4 step 'a' was undone beside 'b' against STANDARD",
+        of(
+            SIDE,
+            go(),
+            ok(),
+            go("b", 2),
+            ok("b", 3),
+            go("pay", 3),
+            no("pay", 4),
+            go("b", 5, 1, UNDO),
+            *UNDO_A,
+            ok("b", 7, 1, UNDO),
+            end(COMPENSATED, "pay"),
+        ),
+    ),
+    (
+        "I4 step 'a' was undone before 'b', which was started later",
+        of(
+            SIDE,
+            go(),
+            ok(),
+            go("b", 2),
+            ok("b", 3),
+            go("pay", 3),
+            no("pay", 4),
+            *UNDO_A,
+            go("b", 7, 1, UNDO),
+            ok("b", 8, 1, UNDO),
+            end(COMPENSATED, "pay"),
+        ),
+    ),
     # People and clocks.
     ("I1 nobody signed the pause", of(ONE, act(Action.PAUSE, who=" "))),
     ("I1 nobody signed the cancellation", of(ONE, cancel(who=""))),
@@ -222,8 +321,14 @@ STORIES: list[tuple[str, Story]] = [
     ("I8 OperatorActed of 'train', which is no step", of(ONE, act(Action.RETRY, "train"))),
     ("I8 retry of '', which is no step", of(ONE, act(Action.RETRY))),
     ("I9 retry of step 'a' while it was in flight", of(ONE, go(), act(Action.RETRY, "a"))),
-    ("I2 step 'a' was skipped after it was undone", of(ONE, *DONE, cancel(), *UNDO_A, act(Action.SKIP, "a", 7))),
-    ("I5 retry of step 'b' while the run was taken back", of(CHAIN, *SAFE, *UNDO_A, act(Action.RETRY, "b", 7))),
+    (
+        "I2 step 'a' was skipped after it was undone",
+        of(ONE, *DONE, cancel(), *UNDO_A, act(Action.SKIP, "a", 7)),
+    ),
+    (
+        "I5 retry of step 'b' while the run was taken back",
+        of(CHAIN, *SAFE, *UNDO_A, act(Action.RETRY, "b", 7)),
+    ),
     ("I8 signal 'boss' is awaited by no step", of(ONE, SignalReceived(at=1, name="boss"))),
     ("I2 step 'boss' went on though nobody approved it", of(ASK, go("boss"), ok("boss", 5))),
     ("I2 step 'boss' went on though nobody approved it", of(ASK, go("boss"), ok("boss", 50))),
@@ -236,22 +341,83 @@ STORIES: list[tuple[str, Story]] = [
     # Savepoints.
     ("I3 the run went back to 'b', which is no savepoint", of(SAVED, *SAFE, RolledBack(at=5, savepoint="b"))),
     ("I3 the run went back to 'c', which is no savepoint", of(SAVED, *SAFE, RolledBack(at=5, savepoint="c"))),
-    ("I5 the run went back to a savepoint though the pivot", of(SAVED, *DONE, go("pay"), lost("pay"), RolledBack(at=5, savepoint="a"))),
-    ("I6 the run went back to a savepoint more than 1", of(SAVED, *SAFE, *[RolledBack(at=5, savepoint="a")] * 2)),
-    ("I5 the run went forward from a savepoint though", of(SAVED, *SAFE, cancel(), RolledBack(at=5, savepoint="a"))),
-    ("I10 the run went back to a savepoint while it was paused", of(SAVED, *SAFE, PAUSE, RolledBack(at=5, savepoint="a"))),
-    ("I4 the run went back beyond savepoint 'c'", of(SAVED, *DONE, go("b", 2), ok("b", 3), go("c", 3), ok("c", 4), RolledBack(at=5, savepoint="a"))),
-    ("I3 step 'b' was begun anew though its effect may", of(SAVED, *DONE, go("b", 2), ok("b", 3), RolledBack(at=5, savepoint="a"))),
-    ("I9 step 'b' was begun anew while it was in flight", of(SAVED, *DONE, go("b", 2), RolledBack(at=5, savepoint="a"))),
+    (
+        "I5 the run went back to a savepoint though the pivot",
+        of(SAVED, *DONE, go("pay"), lost("pay"), RolledBack(at=5, savepoint="a")),
+    ),
+    (
+        "I6 the run went back to a savepoint more than 1",
+        of(SAVED, *SAFE, *[RolledBack(at=5, savepoint="a")] * 2),
+    ),
+    (
+        "I5 the run went forward from a savepoint though",
+        of(SAVED, *SAFE, cancel(), RolledBack(at=5, savepoint="a")),
+    ),
+    (
+        "I10 the run went back to a savepoint while it was paused",
+        of(SAVED, *SAFE, PAUSE, RolledBack(at=5, savepoint="a")),
+    ),
+    (
+        "I4 the run went back beyond savepoint 'c'",
+        of(SAVED, *DONE, go("b", 2), ok("b", 3), go("c", 3), ok("c", 4), RolledBack(at=5, savepoint="a")),
+    ),
+    (
+        "I3 step 'b' was begun anew though its effect may",
+        of(SAVED, *DONE, go("b", 2), ok("b", 3), RolledBack(at=5, savepoint="a")),
+    ),
+    (
+        "I9 step 'b' was begun anew while it was in flight",
+        of(SAVED, *DONE, go("b", 2), RolledBack(at=5, savepoint="a")),
+    ),
     # The plan.
     ("I12 the run is pinned to another definition", (ONE, (begin(CHAIN), *DONE))),
     ("I12 the plan drops or adds a step", (ONE, (begin(CHAIN), *DONE))),
-    ("I12 the plan delays the launch by 5 s", (ONE, (begin(ONE, replace(author_plan(ONE), launch_delay_s=5.0)),))),
-    ("I12 in the plan step 'b' does not wait for 'a'", (CHAIN, (begin(CHAIN, replace(PLAN, steps=(PLAN.steps[0], replace(PLAN.steps[1], after=()), PLAN.steps[2]))),))),
-    ("I12 the plan gives step 'a' 2 attempts", (CHAIN, (begin(CHAIN, replace(PLAN, steps=(replace(PLAN.steps[0], retry=TWICE), *PLAN.steps[1:]))),))),
-    ("I12 the plan gives step 'a' 77 s", (CHAIN, (begin(CHAIN, replace(PLAN, steps=(replace(PLAN.steps[0], start_to_close_timeout_s=77.0), *PLAN.steps[1:]))),))),
-    ("I12 the plan hedges step 'a', which is not", (CHAIN, (begin(CHAIN, replace(PLAN, steps=(replace(PLAN.steps[0], hedge_delay_s=2.0), *PLAN.steps[1:]))),))),
-]  # fmt: skip
+    (
+        "I12 the plan delays the launch by 5 s",
+        (ONE, (begin(ONE, replace(author_plan(ONE), launch_delay_s=5.0)),)),
+    ),
+    (
+        "I12 in the plan step 'b' does not wait for 'a'",
+        (
+            CHAIN,
+            (
+                begin(
+                    CHAIN,
+                    replace(PLAN, steps=(PLAN.steps[0], replace(PLAN.steps[1], after=()), PLAN.steps[2])),
+                ),
+            ),
+        ),
+    ),
+    (
+        "I12 the plan gives step 'a' 2 attempts",
+        (CHAIN, (begin(CHAIN, replace(PLAN, steps=(replace(PLAN.steps[0], retry=TWICE), *PLAN.steps[1:]))),)),
+    ),
+    (
+        "I12 the plan gives step 'a' 77 s",
+        (
+            CHAIN,
+            (
+                begin(
+                    CHAIN,
+                    replace(
+                        PLAN, steps=(replace(PLAN.steps[0], start_to_close_timeout_s=77.0), *PLAN.steps[1:])
+                    ),
+                ),
+            ),
+        ),
+    ),
+    (
+        "I12 the plan hedges step 'a', which is not",
+        (
+            CHAIN,
+            (
+                begin(
+                    CHAIN, replace(PLAN, steps=(replace(PLAN.steps[0], hedge_delay_s=2.0), *PLAN.steps[1:]))
+                ),
+            ),
+        ),
+    ),
+]
 
 
 @pytest.mark.parametrize(("wanted", "story"), STORIES, ids=[wanted for wanted, _ in STORIES])
@@ -289,7 +455,8 @@ def test_the_spoiled_stories_are_clean_before_they_are_spoiled() -> None:
     assert violations(*of(CHAIN, *FAILED_PAY, *BACK_BOTH, end(COMPENSATED, "pay"))) == ()
     assert violations(*of(PROBED, go(), lost(), go("a", 3, 1, PROBE), told(Answer.HAPPENED), end())) == ()
     assert violations(*of(ASK, go("boss"), SignalReceived(at=4, name="boss"), ok("boss", 4), end())) == ()
-    assert violations(*of(SAVED, *SAFE, RolledBack(at=3, savepoint="a"), go("b", 3, 2), ok("b", 4, 2), go("c", 4), ok("c", 5), go("pay", 5), ok("pay", 6), end())) == ()  # fmt: skip
+    anew = (go("b", 3, 2), ok("b", 4, 2), go("c", 4), ok("c", 5), go("pay", 5), ok("pay", 6), end())
+    assert violations(*of(SAVED, *SAFE, RolledBack(at=3, savepoint="a"), *anew)) == ()
     assert violations(*of(REPLACED, go(), no(final=True), go("z", 3), ok("z", 4), end())) == ()
     hedge = AttemptHedged(at=3, step="a", attempt=1)
     assert violations(HEDGE, (begin(HEDGE, HEDGED), go(), hedge, ok("a", 4), end())) == ()
@@ -314,7 +481,17 @@ def _sentences() -> list[re.Pattern[str]]:
     assert spec is not None
     assert spec.origin is not None
     found = []
-    for name in ("invariants", "plan_rules", "start_rules", "undo_rules", "outcome_rules", "people_rules", "end_rules", "ledger_rules", "trial"):  # fmt: skip
+    for name in (
+        "invariants",
+        "plan_rules",
+        "start_rules",
+        "undo_rules",
+        "outcome_rules",
+        "people_rules",
+        "end_rules",
+        "ledger_rules",
+        "trial",
+    ):
         tree = ast.parse((Path(spec.origin).parent / f"{name}.py").read_text("utf-8"))
         for node in ast.walk(tree):
             parts = node.values if isinstance(node, ast.JoinedStr) else [node]
@@ -327,7 +504,6 @@ def _sentences() -> list[re.Pattern[str]]:
 
 def _nested() -> Trial:
     """A run that claims to be compensated above an inner run that stands."""
-    from sagacity_engine.saga import SubSaga
 
     saga = Saga(name="outer", steps=(Step(name="in", sub_saga=SubSaga(saga=ONE)), PAY))
     sound = play(saga, {("pay", FORWARD): [REFUSED]}).sound()

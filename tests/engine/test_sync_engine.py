@@ -261,6 +261,21 @@ def test_ctrl_c_while_opening_leaves_nothing_open() -> None:
     assert engine_threads() == []
 
 
+def test_a_system_without_threads_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When no thread can be had, the system's own words arrive, and the engine may be opened later."""
+
+    def cannot(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    engine = SyncEngine(MemoryJournal(), [one_step()])
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", cannot)
+        with pytest.raises(RuntimeError, match="can't start new thread"), engine:
+            pass
+    with engine:
+        assert engine.run("trip").status is Status.COMPLETED
+
+
 # A process that waits for a run which does not end, until somebody presses Ctrl-C.
 CHILD = """
 import sys

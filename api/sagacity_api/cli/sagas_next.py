@@ -92,8 +92,13 @@ def _signals(state: RunState) -> Iterator[Offer]:
 
 
 def _of_step(state: RunState, action: Action, step: str) -> Offer:
-    undo = action is Action.RETRY and state.steps[step].phase in _UNDONE_AGAIN
-    return _offer(action, step, f"undo {step} again, with all its attempts" if undo else "")
+    if action is not Action.RETRY:
+        return _offer(action, step)
+    if state.steps[step].phase in _UNDONE_AGAIN:
+        return _offer(action, step, f"undo {step} again, with all its attempts")
+    risky = state.steps[step].effect_possible and not state.saga.by_name[step].idempotent
+    warning = ": it may take effect twice" if risky else ""
+    return _offer(action, step, _MEANINGS[action].format(step=step) + warning)
 
 
 def _offer(action: Action, step: str = "", meaning: str = "") -> Offer:

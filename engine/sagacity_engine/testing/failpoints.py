@@ -34,8 +34,8 @@ class Failure(Enum):
         return self in (Failure.DIE_BEFORE, Failure.DIE_AFTER)
 
 
-READING = ("SELECT", "PRAGMA QUERY_ONLY", "PRAGMA APPLICATION_ID", "PRAGMA USER_VERSION", "PRAGMA SYNCHRONOUS")
-"""How statements begin that leave the file as it is. (Those that set a number are never without a COMMIT.)"""
+UNCOUNTED = ("SELECT", "ROLLBACK", "PRAGMA QUERY_ONLY", "PRAGMA SYNCHRONOUS", "PRAGMA WAL_AUTOCHECKPOINT")
+"""How statements begin that leave the file as it is."""
 
 
 class Failpoints:
@@ -87,7 +87,7 @@ class Failpoints:
         raise sqlite3.OperationalError("disk I/O error")
 
     def _strikes(self, sql: str) -> bool:
-        if sql.lstrip().upper().startswith(READING):
+        if sql.lstrip().upper().startswith(UNCOUNTED):
             return False
         with self._counting:
             self.count += 1
