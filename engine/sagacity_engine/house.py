@@ -6,21 +6,19 @@ A house is made for one opening and never opened again. Nothing in it is public:
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from sagacity_engine import machine
 from sagacity_engine.admission import Admission, Order
 from sagacity_engine.advisor import Context
 from sagacity_engine.attempts import Surroundings
 from sagacity_engine.deadlines import Deadlines
 from sagacity_engine.driver import RunDriver, Services
 from sagacity_engine.errors import JournalRefused, RunRefused
-from sagacity_engine.events import Event, LocksAcquired, RunStarted, Status
+from sagacity_engine.events import Event, LocksAcquired, Status
 from sagacity_engine.handlers import BoundSaga
 from sagacity_engine.inner_runs import InnerRuns
 from sagacity_engine.journal import Journal, JournalConflict, RunSummary
@@ -28,13 +26,11 @@ from sagacity_engine.launching import Launching
 from sagacity_engine.listeners import Listeners
 from sagacity_engine.live_runs import LiveRun, LiveRuns
 from sagacity_engine.locking import lock_before_start, lock_keys
+from sagacity_engine.recovery import Loaded, Recovery
 from sagacity_engine.requests import Requests
 from sagacity_engine.resource_locks import ResourceLocks
 from sagacity_engine.run_state import RunState, begin
 from sagacity_engine.service_guards import ServiceGuards
-
-PAGE = 1_000
-"""Open runs looked up at a time when an engine takes them up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +74,15 @@ class House:
             launching=Launching(self._around, settings.guards, self._inner, self._counsel),
             parked=self.parked,
         )
+        self._recovery = Recovery(
+            self._journal,
+            settings.admission,
+            self.live,
+            self._locks,
+            drive=self._driver,
+            queue=self._queue_for_locks,
+        )
         self._requests = Requests(self._journal, self.wish)
-        self._resuming: asyncio.Task[None] | None = None
-        self._to_resume: deque[LiveRun] = deque()
         self._running = False
 
     async def open(self) -> None:
@@ -90,7 +92,7 @@ class House:
             self._settings.listeners.open()
         self._running = True
         try:
-            await self._hold_attended()
+            await self._recovery.hold_attended()
             await self.recover()
             self._requests.open()
         except BaseException:
@@ -102,8 +104,7 @@ class House:
         self._running = False
         try:
             await self._requests.close()
-            if self._resuming is not None:
-                self._resuming.cancel()
+            self._recovery.close()
             await self.live.close(self._settings.shutdown_s)
         finally:  # Whoever cancels the waiting still gets a journal that is closed.
             self.live.abandon()
@@ -166,7 +167,7 @@ class House:
         run = self.live.get(run_id)
         if run is not None and (driver := await run.carried_on()):
             return driver.state.copy()
-        return await asyncio.to_thread(self._stored, run_id)
+        return await asyncio.to_thread(self._recovery.stored, run_id)
 
     async def wish(self, run_id: str, event: Event) -> str:
         """Asks for an event to happen to a run: "" when it is durable, else why it cannot.
@@ -178,7 +179,7 @@ class House:
         driver = await run.carried_on() if run is not None else None
         awakened = driver is None
         if driver is None:
-            driver = await self._awake(run_id)
+            driver = await self._recovery.awake(run_id)
         answer = driver.ask(lambda at: replace(event, at=at))
         await asyncio.wait([answer])
         if answer.cancelled():
@@ -190,22 +191,11 @@ class House:
     async def recover(self) -> tuple[str, ...]:
         """Carries on every open run of the journal that is not carried on yet; the ids of those."""
         self._require_running()
-        taken: list[LiveRun] = []
-        last: str | None = None
-        while page := await asyncio.to_thread(self._journal.open_runs, PAGE, after=last):
-            last = page[-1].run_id
-            taken += [run for line in page if (run := await self._take_up(line))]
-        # Only now, when every resource has found the run that holds it.
-        self._to_resume += taken
-        if taken and (self._resuming is None or self._resuming.done()):
-            self._resuming = asyncio.get_running_loop().create_task(self._resume_in_turn())
-        return tuple(run.run_id for run in taken)
+        return await self._recovery.take_up()
 
     def why_not_here(self, run_id: str) -> str:
         """Why an open run of the journal is not carried on here."""
-        return f"run {run_id!r} is open and cannot be carried on here: " + self.stranded.get(
-            run_id, "this engine has not taken it up; call recover"
-        )
+        return self._recovery.why_not_here(run_id)
 
     async def _admit(self, run: LiveRun, bound: BoundSaga, order: Order) -> None:
         held = await lock_before_start(self._locks, bound.saga, run.run_id, order.locks)
@@ -215,8 +205,8 @@ class House:
         started = await self._settings.admission.admit(bound, order)
         self._require_running()
         first = [LocksAcquired(at=started.at)] if held else []
-        state = begin(bound.saga, started)
-        driver = run.driver = self._driver(run, bound, state, seq=0, last_at=started.at)
+        new = Loaded(bound, begin(bound.saga, started), 0, started.at)
+        driver = run.driver = self._driver(run, new)
         durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         driver.begin(first, partial(self._began, run, driver, durable))
         await durable
@@ -236,15 +226,13 @@ class House:
             self._locks.release(run.run_id)
             self.live.give_up(run, problem)
 
-    def _driver(
-        self, run: LiveRun, bound: BoundSaga, state: RunState, *, seq: int, last_at: float
-    ) -> RunDriver:
+    def _driver(self, run: LiveRun, loaded: Loaded) -> RunDriver:
         return RunDriver(
             self._services,
-            bound,
-            state,
-            seq,
-            last_at,
+            loaded.bound,
+            loaded.state,
+            loaded.seq,
+            loaded.last_at,
             ended=partial(self.live.left, run),
             active=partial(self._active, run),
         )
@@ -264,107 +252,6 @@ class House:
         if state.started.locks and state.ended.status is not Status.NEEDS_ATTENTION:
             self._locks.release(state.started.run_id)
         self._inner.ended(state)
-
-    async def _take_up(self, line: RunSummary) -> LiveRun | None:
-        """The open run, still to be resumed, if it is carried on here from now on and was not before."""
-        if self.live.get(line.run_id) is not None:
-            return None
-        run = self.live.claim(line.run_id, line.saga)
-        driver = await self._loaded(run, line)
-        if driver is None or driver.state.ended is not None or not self._running:
-            self.live.give_up(run)
-            return None
-        self.stranded.pop(line.run_id, None)
-        run.driver = driver
-        run.decide(accepted=True)
-        if driver.state.started.locks and driver.state.locked:
-            self._locks.ask(driver.run_id, driver.state.started.locks, _nothing)
-        return run
-
-    async def _resume_in_turn(self) -> None:
-        """Carries runs on as places become free."""
-        while self._to_resume:
-            await self.live.slots.acquire()
-            run = self._to_resume.popleft()
-            if run.driver is None or self.live.get(run.run_id) is not run:
-                self.live.slots.release()
-                continue
-            run.given()
-            driver = run.driver
-            driver.resume()
-            if not driver.state.locked:
-                self._queue_for_locks(driver)
-
-    async def _awake(self, run_id: str) -> RunDriver:
-        """The driver of a run that has ended, so that a person may decide about it."""
-        line = await asyncio.to_thread(self._journal.run, run_id)
-        if line is None:
-            raise RunRefused(f"there is no run {run_id!r} in this journal; check the id")
-        if not line.status.ended:
-            raise RunRefused(self.why_not_here(run_id))
-        if other := self.live.get(run_id):  # Somebody else was quicker.
-            if driver := await other.carried_on():
-                return driver
-            raise RunRefused(self.why_not_here(run_id))
-        run = self.live.claim(run_id, line.saga)
-        driver = await self._loaded(run, line)
-        if driver is None:
-            self.live.give_up(run)
-            raise RunRefused(self.why_not_here(run_id))
-        run.driver = driver
-        run.hold(self.live.slots, active=True)
-        run.decide(accepted=True)
-        return driver
-
-    async def _loaded(self, run: LiveRun, line: RunSummary) -> RunDriver | None:
-        """A driver of the run as the journal has it; None, and stranded, when it cannot be had."""
-        bound = self._settings.admission.by_hash.get(line.definition_hash)
-        if bound is None:
-            self.live.strand(
-                line.run_id,
-                f"its definition {line.definition_hash[:12]} of saga {line.saga!r} is not registered; "
-                "register the definition it was started with",
-            )
-            return None
-        try:
-            events = await asyncio.to_thread(self._journal.read, line.run_id)
-            state = machine.replay(bound.saga, events)
-        except Exception as problem:  # noqa: BLE001  one run that cannot be read must not stop the others
-            self.live.strand(line.run_id, str(problem))
-            return None
-        except BaseException as problem:
-            self.live.give_up(run, problem)
-            raise
-        return self._driver(run, bound, state, seq=len(events), last_at=max(event.at for event in events))
-
-    async def _hold_attended(self) -> None:
-        """Runs that need attention keep their resources until a person has settled them."""
-        for bound in self._settings.admission.by_hash.values():
-            last: str | None = None
-            while bound.saga.locks and (
-                page := await asyncio.to_thread(
-                    partial(
-                        self._journal.runs, Status.NEEDS_ATTENTION, PAGE, saga=bound.saga.name, before=last
-                    )
-                )
-            ):
-                last = page[-1].run_id
-                for line in page:
-                    events = await asyncio.to_thread(self._journal.read, line.run_id)
-                    if events and isinstance(events[0], RunStarted):
-                        self._locks.ask(line.run_id, events[0].locks, _nothing)
-
-    def _stored(self, run_id: str) -> RunState | None:
-        line = self._journal.run(run_id)
-        if line is None:
-            return None
-        bound = self._settings.admission.by_hash.get(line.definition_hash)
-        saga = self._journal.definition(line.definition_hash) if bound is None else bound.saga
-        if saga is None:
-            raise JournalRefused(
-                f"the journal lacks the definition of run {run_id!r}; restore it from a copy"
-            )
-        return machine.replay(saga, self._journal.read(run_id))
 
     def _require_ended(self, existing: RunSummary, saga: str) -> None:
         _require_saga(existing.run_id, existing.saga, saga)
@@ -396,10 +283,6 @@ class House:
         except BaseException:
             self._journal.close()
             raise
-
-
-def _nothing() -> None:
-    """A run that holds its resources already is not told again."""
 
 
 async def _joined(run: LiveRun, saga: str) -> LiveRun | None:

@@ -42,7 +42,10 @@ class Compensation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """How to ask whether an action whose outcome is unknown took effect. It must change nothing."""
+    """How to ask whether an action whose outcome is unknown took effect.
+
+    Asking has no effect of its own, but may make a "no" final: the engine then uses a new key.
+    """
 
     action: Mapping[str, object] | None = None
     start_to_close_timeout_s: float = 10.0

@@ -5,9 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from sagacity_engine import testing as kit
 from sagacity_engine.advisor import Advice, Launch
 from sagacity_engine.errors import FailureClass
 from sagacity_engine.events import (
+    Action,
+    Answer,
     AttemptStarted,
     AttemptSucceeded,
     AttemptUnknown,
@@ -15,18 +18,22 @@ from sagacity_engine.events import (
     DeadlineReached,
     Direction,
     Event,
+    OperatorActed,
     RunStarted,
+    SignalReceived,
     Status,
     UnknownReason,
 )
-from sagacity_engine.machine import advance, apply
-from sagacity_engine.parts import Compensation, Kind, SagaFreedom
+from sagacity_engine.handlers import idempotency_key
+from sagacity_engine.machine import advance, apply, replay
+from sagacity_engine.operations import next_actions
+from sagacity_engine.parts import Approval, Breaker, Compensation, Kind, OnExpiry, Probe, SagaFreedom
 from sagacity_engine.phases import StepPhase
 from sagacity_engine.plan import Plan, author_plan
 from sagacity_engine.retry import RetryPolicy
 from sagacity_engine.run_state import RunState, begin, in_flight
 from sagacity_engine.saga import Saga, Step
-from sagacity_engine.strategy import OnFailure, Strategy
+from sagacity_engine.strategy import OnFailure, OnTimeout, Strategy
 from sagacity_engine.testing import ScriptedServices, violations
 from sagacity_engine.virtual import Reply, VirtualHost
 
@@ -91,6 +98,10 @@ def pivot(**fields: Any) -> Step:
 
 def saga(*steps: Step, **fields: Any) -> Saga:
     return Saga(name="s", steps=steps, freedom=SagaFreedom(compensation=True), **fields)
+
+
+def by_hand(action: Action, step: str = "") -> OperatorActed:
+    return OperatorActed(at=0, action=action, who="Asha", why="saw to it", step=step)
 
 
 def on_failure(definition: Saga, strategy: Strategy) -> Plan:
@@ -171,6 +182,26 @@ def test_refused_pivot_is_compensated() -> None:
     assert (told.ended, told.starts(UNDO)) == ((Status.COMPENSATED, "pay"), ["a"])
 
 
+def test_unknown_is_probed_first() -> None:
+    """Where a step has a probe, it is asked before anything is concluded, for the pivot as for any other."""
+    for kind in (Kind.COMPENSATABLE, Kind.PIVOT):
+        definition = saga(Step(name="a", kind=kind, probe=Probe()))
+        happened = Reply(duration_s=1, answer=Answer.HAPPENED)
+        told = play(definition, {("a", FORWARD): [LOST], ("a", Direction.PROBE): [happened]})
+        assert (told.ended, told.starts(FORWARD)) == ((Status.COMPLETED, ""), ["a"])
+        assert told.starts(Direction.PROBE) == ["a"]
+
+
+# Row: the compensation arrives for an action that never landed.
+
+
+def test_compensation_of_an_action_that_never_landed_is_a_success() -> None:
+    """The undo runs because nobody can tell, finds nothing to undo, and the run is compensated."""
+    trial = kit.play(saga(step("a"), pivot()), {("a", FORWARD): [SLOW]}, acts=lambda *_: False).sound()
+    assert trial.ended == (Status.COMPENSATED, "a")
+    assert [each.direction for each in trial.ledger["run"]] == [UNDO]
+
+
 # Row: compensation registered before the step starts.
 
 
@@ -180,11 +211,13 @@ def test_compensation_is_registered_before_the_step_starts() -> None:
     started = RunStarted(
         run_id="r", at=0, definition_hash=definition.definition_hash, plan=author_plan(definition)
     )
-    state, _, [launch] = advance(begin(definition, started), [], 0)
+    state = begin(definition, started)
+    _, [launch] = advance(state, [], 0)
     [open_attempt] = in_flight(state)
     assert (open_attempt.step, launch.step) == ("a", "a")
     crashed = AttemptUnknown(at=9, step="a", direction=FORWARD, attempt=1, reason=UnknownReason.CRASHED)
-    _, _, [undo] = advance(state, [crashed], 9)
+    _, [undo] = advance(state, [crashed], 9)
+    assert isinstance(undo, AttemptStarted)
     assert (undo.step, undo.direction) == ("a", UNDO)
 
 
@@ -276,7 +309,33 @@ def test_effect_without_compensation_needs_attention() -> None:
     assert told.ended == (Status.NEEDS_ATTENTION, "note")
 
 
-# Row: cancellation and the saga deadline.
+def test_an_operator_settles_a_failed_compensation() -> None:
+    """It is listed with what would help, and that does help, each time recorded with who and why."""
+    definition = saga(step("a", compensation=Compensation(retry=ONCE)), pivot(retry=ONCE))
+    script = {("pay", FORWARD): [REFUSED, OK], ("a", UNDO): [REFUSED, OK]}
+    stuck = kit.play(definition, script).sound()
+    assert list(next_actions(stuck.state)) == [("a", (Action.RETRY, Action.RESOLVE, Action.ABANDON))]
+    for action, status in (
+        (Action.RETRY, Status.COMPENSATED),
+        (Action.RESOLVE, Status.COMPENSATED),
+        (Action.ABANDON, Status.ABANDONED),
+    ):
+        trial = kit.play(definition, script, wishes=[(60.0, by_hand(action, "a"))]).sound()
+        assert trial.ended[0] is status
+        [acted] = [event for event in trial.events["run"] if isinstance(event, OperatorActed)]
+        assert (acted.who, acted.why) == ("Asha", "saw to it")
+    again = [(60.0, by_hand(Action.RESOLVE, "a")), (70.0, by_hand(Action.REDRIVE))]
+    assert kit.play(definition, script, wishes=again).sound().ended == (Status.COMPLETED, "")
+
+
+# Row: cancellation, the saga deadline, circuit open: the compensation still runs.
+
+
+def test_an_open_circuit_does_not_hold_up_an_undo() -> None:
+    """A call that an open breaker refused has no effect; what was done before it is undone all the same."""
+    shut = Reply(duration_s=0, error_type="CircuitOpen", failure_class=FailureClass.CASCADING)
+    told = play(saga(step("a"), step("b", breaker=Breaker()), pivot()), {("b", FORWARD): [shut]})
+    assert (told.ended, told.starts(UNDO)) == ((Status.COMPENSATED, "b"), ["a"])
 
 
 def test_deadline_before_the_pivot_turns_back() -> None:
@@ -314,10 +373,11 @@ def test_cancel_before_and_after_the_pivot() -> None:
     started = RunStarted(
         run_id="r", at=0, definition_hash=definition.definition_hash, plan=author_plan(definition)
     )
-    state, _, launches = advance(begin(definition, started), [], 0)
+    state = begin(definition, started)
+    _, launches = advance(state, [], 0)
     for _ in range(2):
         done = AttemptSucceeded(at=1, step=launches[0].step, direction=FORWARD, attempt=1)
-        state, _, launches = advance(state, [done], 1)
+        _, launches = advance(state, [done], 1)
     assert launches[0].step == "pay"
     turned = apply(state, cancel)
     assert turned.abort is not None
@@ -326,10 +386,10 @@ def test_cancel_before_and_after_the_pivot() -> None:
         turned, AttemptUnknown(at=6, step="pay", direction=FORWARD, attempt=1, reason=UnknownReason.TIMED_OUT)
     )
     assert refused.attention
-    paid, _, launches = advance(turned, [AttemptSucceeded(at=6, step="pay", direction=FORWARD, attempt=1)], 6)
-    assert not paid.aborting
+    _, launches = advance(turned, [AttemptSucceeded(at=6, step="pay", direction=FORWARD, attempt=1)], 6)
+    assert not turned.aborting
     assert launches[0].step == "tell"
-    assert apply(paid, cancel).status is Status.RUNNING
+    assert apply(turned, cancel).status is Status.RUNNING
 
 
 # Row: after the pivot.
@@ -368,7 +428,92 @@ def test_a_pivot_that_wins_does_not_hide_a_step_that_failed_beside_it() -> None:
     assert (told.phase("pay"), told.starts(UNDO)) == (StepPhase.SUCCEEDED, [])
 
 
+# Row: the operator gives a saga up.
+
+
+def test_a_run_given_up_is_abandoned_with_who_and_why() -> None:
+    """ABANDONED is an end of its own, and says who decided it and why."""
+    definition = saga(pivot(), step("tell", "pay", kind=Kind.RETRIABLE))
+    trial = kit.play(
+        definition, {("tell", FORWARD): [REFUSED]}, wishes=[(60.0, by_hand(Action.ABANDON, "tell"))]
+    ).sound()
+    assert trial.state.ended is not None
+    assert (trial.state.status, trial.state.ended.reason) == (
+        Status.ABANDONED,
+        "abandoned by Asha: saw to it",
+    )
+
+
+# Row: crash anywhere.
+
+
+def test_an_attempt_cut_off_by_a_crash_is_repeated_under_its_key() -> None:
+    """The journal knows the attempt in flight, which is tried again under the key it had before."""
+    definition = saga(step("a", idempotent=True))
+    started = RunStarted(
+        run_id="r", at=0, definition_hash=definition.definition_hash, plan=author_plan(definition)
+    )
+    state = begin(definition, started)
+    journal, _ = advance(state, [], 0)
+    recovered = replay(definition, [started, *journal])
+    [cut_off] = in_flight(recovered)
+    lost = AttemptUnknown(
+        at=5, step="a", direction=FORWARD, attempt=cut_off.attempt, reason=UnknownReason.CRASHED, jitter=0.0
+    )
+    _, [again] = advance(recovered, [lost], 5)
+    assert (again.step, again.attempt, recovered.steps["a"].round) == ("a", 2, 0)
+    assert idempotency_key("r", "a", FORWARD) == idempotency_key("r", "a", FORWARD, 0)
+    assert idempotency_key("r", "a", FORWARD) != idempotency_key("r", "a", UNDO)
+
+
+# Row: failure class known: forward recovery and savepoints.
+
+
+def test_forward_recovery_runs_the_alternative() -> None:
+    """A step that was given up is replaced, and the run completes."""
+    definition = saga(step("fly"), Step(name="bus", alternative_to="fly"), pivot())
+    told = play(definition, {("fly", FORWARD): [REFUSED]})
+    assert (told.ended, told.phase("bus")) == ((Status.COMPLETED, ""), StepPhase.SUCCEEDED)
+
+
+def test_a_savepoint_bounds_what_is_undone() -> None:
+    """What came after the savepoint is undone and runs again; what came before it stands."""
+    back = OnFailure.all(Strategy.ROLLBACK_TO_SAVEPOINT)
+    definition = saga(
+        step("a"), step("safe", savepoint=True), step("b"), step("c", on_failure=back, retry=ONCE), pivot()
+    )
+    told = play(definition, {("c", FORWARD): [REFUSED, OK]})
+    assert (told.ended, told.starts(UNDO)) == ((Status.COMPLETED, ""), ["b"])
+
+
 # Row: step timeout; optional steps.
+
+
+def test_a_timeout_leads_to_what_the_author_says() -> None:
+    """RETRY where that is safe, SKIP where the step is optional, else COMPENSATE."""
+    for on_timeout, fields, ended in (
+        (OnTimeout.RETRY, {"idempotent": True}, Status.COMPLETED),
+        (OnTimeout.SKIP, {"optional": True}, Status.COMPLETED),
+        (OnTimeout.COMPENSATE, {"idempotent": True}, Status.COMPENSATED),
+        (None, {}, Status.COMPENSATED),
+    ):
+        told = play(saga(step("a", on_timeout=on_timeout, **fields)), {("a", FORWARD): [SLOW, OK]})
+        assert told.ended[0] is ended
+        assert (told.starts(FORWARD) == ["a", "a"]) == (on_timeout is OnTimeout.RETRY)
+
+
+# Row: human approval.
+
+
+def test_an_approval_waits_and_expires() -> None:
+    """The run waits for its signal as long as the author says, and then does what the author says."""
+    for on_expiry, ended in ((OnExpiry.APPROVE, Status.COMPLETED), (OnExpiry.REJECT, Status.COMPENSATED)):
+        approval = Approval(expires_after_s=3600.0, on_expiry=on_expiry)
+        definition = saga(step("a"), step("boss", kind=Kind.READ_ONLY, approval=approval), pivot())
+        assert play(definition, {}).ended[0] is ended
+        yes = SignalReceived(at=0, name="boss", who="Asha")
+        trial = kit.play(definition, {}, wishes=[(1800.0, yes)]).sound()
+        assert trial.ended == (Status.COMPLETED, "")
 
 
 def test_optional_step_is_skipped() -> None:

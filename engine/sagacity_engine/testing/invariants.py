@@ -150,4 +150,5 @@ class _Checker:
                 yield from undo_breaches(story, event)
                 yield from undo_wait_breaches(story, event)
                 self._undos.enter(story, event)
-                story.undoing = story.undoing or not is_stray(story, event.step)
+                story.steps[event.step].stray = is_stray(story, event.step)
+                story.undoing = story.undoing or not story.steps[event.step].stray

@@ -58,7 +58,7 @@ def _step_breaches(story: Story, event: OperatorActed) -> Iterator[str]:
         yield f"I9 {event.action.value} of step {event.step!r} while it was in flight"
     if event.action is Action.SKIP and step.gone:
         yield f"I2 step {event.step!r} was skipped after it was undone"
-    if event.action is not Action.RESOLVE and story.undoing and step.last_undo is None:
+    if event.action is not Action.RESOLVE and story.undoing and not step.undo_begun:
         yield f"I5 {event.action.value} of step {event.step!r} while the run was taken back"
 
 

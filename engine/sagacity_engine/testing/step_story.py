@@ -41,6 +41,8 @@ class StepStory:
     gone: bool = False
     skipped: bool = False
     resolved: bool = False  # A person said that it is gone.
+    undo_begun: bool = False
+    stray: bool = False  # Its undo began while the run went forward.
     relied_on: bool = False  # Something went on in the belief that this step was given up.
     last: Unhappy | None = None  # How the last action ended, if not well.
     last_clock: float = 0.0
@@ -58,7 +60,7 @@ class StepStory:
         self.fresh = Counter(self.made)
         self.open = None
         self.first_clock = self.last = self.last_undo = None
-        self.relied_on = self.skipped = False
+        self.relied_on = self.skipped = self.undo_begun = self.stray = False
         if new_round:
             self.round += 1
             self.landed = self.maybe = self.gone = self.resolved = False

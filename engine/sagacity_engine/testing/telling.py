@@ -71,6 +71,7 @@ def _start(story: Story, event: AttemptStarted) -> None:
     step.made[direction] = event.attempt
     story.calls[event.step, direction] += 1
     story.rounds[event.step, direction, event.attempt] = step.round
+    step.undo_begun = step.undo_begun or direction is Direction.UNDO
     if direction is Direction.FORWARD:
         pivot_in_doubt = step.maybe and story.saga.by_name[event.step].kind is Kind.PIVOT
         story.retries += step.tries(direction) > 1 and not pivot_in_doubt
@@ -135,7 +136,7 @@ def _operate(story: Story, event: OperatorActed) -> None:
 def _operate_on_step(story: Story, event: OperatorActed) -> None:
     step, declared = story.steps[event.step], story.saga.by_name[event.step]
     pivot = declared.kind is Kind.PIVOT
-    if event.action is Action.RETRY and step.last_undo is not None:
+    if event.action is Action.RETRY and step.undo_begun:
         step.fresh[Direction.UNDO], step.last_undo = step.made[Direction.UNDO], None
     elif event.action is Action.RETRY:
         step.begin_anew(new_round=False)

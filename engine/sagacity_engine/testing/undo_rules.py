@@ -30,7 +30,9 @@ def undo_breaches(story: Story, event: AttemptStarted) -> Iterator[str]:
 
 
 def is_stray(story: Story, name: str) -> bool:
-    """Whether the run goes forward without the step, and only that step is taken back."""
+    """Whether the run goes forward without the step, or did when its undo began, and takes only it back."""
+    if story.steps[name].undo_begun:
+        return story.steps[name].stray
     if (story.asked_back or story.undoing) and not story.committed:
         return False
     optional = story.saga.by_name[name].optional and not story.steps[name].landed

@@ -31,6 +31,10 @@ Ts = TypeVarTuple("Ts")
 THREAD_S_MAX = 0.002
 """The longest that a plain function waits for its thread to begin, in virtual seconds, if one is free."""
 
+PASSES_MAX, TICK_S = 1_000, 1e-6
+"""So many passes in a row take no time; each one after that takes this long. Else who looks at the clock
+again and again until a moment has come, a rounding error away, would look for ever."""
+
 
 class Deadlock(RuntimeError):
     """Nothing is ready and no timer is set: whatever is awaited will never come."""
@@ -226,12 +230,17 @@ class _Leap:
 
     def __init__(self, loop: VirtualLoop) -> None:
         self._loop = loop
+        self._passes = 0  # In a row, in which no time passed.
 
     def select(self, timeout_s: float | None) -> list[object]:
         if timeout_s is None:
             raise Deadlock("nothing is ready and no timer is set; what is awaited will never come")
+        self._passes += 1
         if timeout_s > 0:
             self._loop.leap(timeout_s)
+            self._passes = 0
+        elif self._passes > PASSES_MAX:
+            self._loop.leap(TICK_S)
         return []
 
 
