@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.peers.contender import RunOne, serve
 from benchmarks.peers.with_sagacity import bound, sample_events
 
 from sagacity_engine import Event, SqliteJournal
-from sagacity_engine.events import AttemptStarted
+from sagacity_engine.events import AttemptStarted, RunStarted
 from sagacity_engine.journal import Batch
 
 
@@ -34,7 +35,7 @@ class RawJournal:
             del number
             ran += 1
             run_id, seq = f"run-{ran}", 1
-            for batch in batches:
+            for batch in (_of_run(run_id, batches[0]), *batches[1:]):
                 await journal.append(Batch(run_id, seq, batch))
                 seq += len(batch)
 
@@ -53,6 +54,13 @@ class RawJournal:
         """What it is."""
         del file
         return ["bare appends to Sagacity's journal, in the batches the engine writes: its ceiling"]
+
+
+def _of_run(run_id: str, batch: tuple[Event, ...]) -> tuple[Event, ...]:
+    """The batch that starts a run, for the run of this id."""
+    started, *rest = batch
+    assert isinstance(started, RunStarted), "a run's first batch starts it"
+    return (replace(started, run_id=run_id), *rest)
 
 
 def as_batches(events: Sequence[Event]) -> list[tuple[Event, ...]]:

@@ -72,6 +72,7 @@ class RunDriver:
         "_services",
         "_stopped",
         "_timer",
+        "_waiting",
         "_writing",
         "_written_at",
         "bound",
@@ -102,6 +103,7 @@ class RunDriver:
         self._happened: list[Event] = []
         self._asked: list[tuple[Event, asyncio.Future[str]]] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._waiting = False
         self._writing = False
         self._closing = False
         self._stopped = False
@@ -139,8 +141,16 @@ class RunDriver:
 
         self._services.journal.submit(Batch(self.run_id, 1, (self.state.started, *events)), settled)
 
+    def wait(self) -> None:
+        """Does nothing before `resume`, whatever is handed in meanwhile.
+
+        What is in flight then was left by a former process, and nothing of it was started here.
+        """
+        self._waiting = True
+
     def resume(self) -> None:
         """Carries on a run that the journal has; what a former process left in flight is uncertain."""
+        self._waiting = False
         self._happened.extend(self._launcher.recovered())
         self._step()
 
@@ -177,7 +187,7 @@ class RunDriver:
 
     def _step(self) -> None:
         """Folds in what happened, and submits what follows from it."""
-        if self._stopped or self._writing:
+        if self._stopped or self._writing or self._waiting:
             return
         if self._timer is not None:
             self._timer.cancel()

@@ -29,9 +29,6 @@ from sagacity_engine.sqlite_rows import Record, record_of
 QUEUE_MAX = 10_000
 """The most batches that may wait for the writer; one more is refused."""
 
-SHARE_MIN = 64
-"""A commit takes this many, or half of what waits: so the loop and the disk both have work."""
-
 CHECKPOINT_FRAMES = 4_000
 """About how many pages of the log are written before it is folded into the file."""
 
@@ -141,7 +138,7 @@ class SqliteWriter:
         self._keep_up()
 
     def _take(self) -> list[_Queued]:
-        share = min(len(self._queue), COMMIT_MAX, max(SHARE_MIN, len(self._queue) // 2))
+        share = min(len(self._queue), COMMIT_MAX)
         return [self._queue.popleft() for _ in range(share)]
 
     def _commit(self, taken: Sequence[_Queued]) -> None:

@@ -5,6 +5,7 @@ table of words per step and one function that settles what is owed, not as the m
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -206,7 +207,7 @@ class AgainstTheModel(RuleBasedStateMachine):
     def a_call_ends(self, data: st.DataObject, outcome: str) -> None:
         """Some call in flight comes to its end."""
         attempt = data.draw(st.sampled_from(list(in_flight(self.state))))
-        which = {
+        which: dict[str, Any] = {
             "at": self.now,
             "step": attempt.step,
             "direction": attempt.direction,

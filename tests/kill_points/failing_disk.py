@@ -14,6 +14,7 @@ from __future__ import annotations
 import itertools
 import sqlite3
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -272,10 +273,8 @@ class _Connection:
             raise _as_sqlite3(problem) from problem
 
     def close(self) -> None:
-        try:
+        with suppress(apsw.Error):  # `sqlite3` tells nobody either that the log could not be folded.
             self._connection.close()
-        except apsw.Error as problem:
-            raise _as_sqlite3(problem) from problem
 
 
 def _as_sqlite3(problem: apsw.Error) -> sqlite3.Error:

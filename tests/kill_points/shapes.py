@@ -48,8 +48,13 @@ def _step(trip: SagaBuilder, who: Participants, name: str, after: str = "", **ac
     )
 
 
-def _pay(trip: SagaBuilder, who: Participants, *, refuses: bool = False) -> None:
-    trip.step(name="pay", kind="pivot", idempotent=True, retry=AT_ONCE)(who.does(refuses=refuses))
+def _pay(trip: SagaBuilder, who: Participants) -> None:
+    trip.step(name="pay", kind="pivot", idempotent=True, retry=AT_ONCE)(who.does())
+
+
+def _refused(trip: SagaBuilder, who: Participants) -> None:
+    """A last step that turns the run back."""
+    trip.step(name="last", compensate=who.undoes())(who.does(refuses=True))
 
 
 async def _one_run(client: Client) -> None:
@@ -68,7 +73,7 @@ def _chain_that_turns_back(who: Participants) -> BoundSaga:
     _step(trip, who, "a")
     trip.step(name="b", retry=AT_ONCE, compensate=who.undoes())(who.does(honours=False))
     _step(trip, who, "c")
-    trip.step(name="last", retry=AT_ONCE, compensate=who.undoes())(who.does(refuses=True))
+    _refused(trip, who)
     return trip.bind()
 
 
@@ -166,7 +171,7 @@ def _sub_saga_taken_back(who: Participants) -> BoundSaga:
     trip = _trip()
     trip.sub_saga(_inner(who))
     _step(trip, who, "a")
-    _pay(trip, who, refuses=True)
+    _refused(trip, who)
     return trip.bind()
 
 
@@ -212,7 +217,7 @@ def _broken_undo(who: Participants) -> BoundSaga:
     trip = _trip()
     undo = Compensation(retry=RetryPolicy(initial_interval_s=0.0, maximum_attempts=2))
     trip.step(name="a", idempotent=True, retry=AT_ONCE, compensate=who.undoes(), compensation=undo)(who.does())
-    _pay(trip, who, refuses=True)
+    _refused(trip, who)
     return trip.bind()
 
 

@@ -106,6 +106,7 @@ class StepwiseLoop(VirtualLoop):
         super().__init__()
         self.journal = journal
         self.disk = disk
+        self.set_debug(False)  # The writer thread tells a loop that stands still.
         self._selector = _Select(self, self._selector)
 
     def run_blocking(self, func: Callable[[], Blocking]) -> tuple[Blocking | None, BaseException | None, float]:

@@ -66,11 +66,5 @@ def _standing_breaches(story: Story, ledger: Sequence[Effect], status: Status) -
             continue
         if step.landed and not step.skipped and not step.gone and (name, step.round) not in acted:
             yield f"I6 step {name!r} succeeded without an effect"
-        if status is Status.COMPENSATED and standing.get(name) and not _settled_by_hand(story, name):
+        if status is Status.COMPENSATED and standing.get(name) and not step.by_hand:
             yield f"I3 step {name!r} took effect and stands though the run is COMPENSATED"
-
-
-def _settled_by_hand(story: Story, name: str) -> bool:
-    """Whether a person said what became of the effect: skipped, or gone without an undo's success."""
-    step = story.steps[name]
-    return step.skipped or step.resolved

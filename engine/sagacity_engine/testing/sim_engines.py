@@ -20,7 +20,7 @@ from sagacity_engine.handlers import BoundSaga
 from sagacity_engine.host import Engine
 from sagacity_engine.listeners import Listeners, Told
 from sagacity_engine.run_state import RunState
-from sagacity_engine.service_guards import ServicePolicy
+from sagacity_engine.service_guards import ServiceGuards, ServicePolicy
 from sagacity_engine.testing.sim_advice import ADVICE_BUDGET_S
 from sagacity_engine.testing.sim_journal import Disk, Fate, SimJournal
 from sagacity_engine.testing.virtual_loop import Process, VirtualLoop
@@ -87,6 +87,16 @@ class Engines:
     def opening(self) -> Life | None:
         """The engine that is being opened."""
         return next((life for life in self._lives[-1:] if not life.up and not life.over.is_set()), None)
+
+    def guards(self) -> ServiceGuards | None:
+        """The guards of the engine that is open."""
+        return None if self.current is None else self.current.engine.guards
+
+    def is_stale(self, process: Process | None) -> bool:
+        """Whether the process is of an engine that was taken over and does not know it."""
+        return process is not None and any(
+            life.process is process and life.journal.epoch != self.disk.epoch for life in self._lives
+        )
 
     def why_open(self, run_id: str) -> str:
         """What engines say of a run that has not ended."""

@@ -56,6 +56,8 @@ class Disk:
         self.lengths: dict[str, int] = {}  # How many events of a run are durable.
         self.refused = 0  # Batches that found it full.
         self.fenced = 0  # Batches of engines that had been taken over.
+        self.carried_out = 0  # Requests answered in favour.
+        self.forgotten = 0  # Answers that a crash lost.
         self.loop = loop
         self.context = copy_context()
         self.fate = fate
@@ -125,6 +127,7 @@ class SimJournal:
 
     def die(self) -> None:
         """What is queued will never be written; the operating system lets go of the disk."""
+        self._disk.forgotten += len(self._answers)
         self.dead = True
         self.let_go()
 
@@ -229,6 +232,7 @@ class SimJournal:
             answers, self._answers = self._answers, {}
             for number, words in answers.items():
                 disk.kept.answer(number, words)
+                disk.carried_out += not words
         elif self._answers and not isinstance(refusal, JournalFenced):
             self._begin()
 

@@ -14,7 +14,8 @@ from sagacity_engine.testing.invariants import violations
 from sagacity_engine.testing.sim_clients import Clients
 from sagacity_engine.testing.sim_engines import Engines
 from sagacity_engine.testing.sim_participants import Participants
-from sagacity_engine.testing.sim_situations import Run, situations_of
+from sagacity_engine.testing.sim_run import Run
+from sagacity_engine.testing.sim_situations import situations_of
 
 if TYPE_CHECKING:
     from sagacity_engine.testing.simulation import Report

@@ -9,13 +9,13 @@ a coroutine. An effect on its way lands although the engine that called is dead.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable
 from contextvars import copy_context
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from sagacity_engine.breaker import BreakerState
 from sagacity_engine.errors import FailureClass, OutcomeUnknown, StepError, TerminalError
 from sagacity_engine.events import Direction
 from sagacity_engine.handlers import Action, BoundSaga, Call, Handler, bind
@@ -23,7 +23,7 @@ from sagacity_engine.saga import Saga, Step
 from sagacity_engine.service_guards import ServiceGuards
 from sagacity_engine.testing.sim_participants import Participants, Sort
 from sagacity_engine.testing.sim_weather import Ill, Weather
-from sagacity_engine.testing.virtual_loop import VirtualLoop
+from sagacity_engine.testing.virtual_loop import Process, VirtualLoop, current_process
 
 FOREVER_S = 10_000.0
 """Longer than any timeout of a simulated saga."""
@@ -52,11 +52,13 @@ class SimServices:
         participants: Participants,
         fault: Callable[[str], None],
         mark: Callable[[str, str], None],
+        wall: Callable[[], float],
     ) -> None:
+        self._wall = wall
         self.weather = weather
         self.stuck: set[tuple[str, str]] = set()  # Undos that fail until they are mended, by run and step.
-        self.calls: Counter[Direction] = Counter()
-        self.guards: Callable[[], ServiceGuards | None] = lambda: None
+        self.guards: Callable[[], ServiceGuards | None] = lambda: None  # Of the engine that is open.
+        self.is_stale: Callable[[Process | None], bool] = lambda _: False
         self._loop = loop
         self._rng = rng
         self._participants = participants
@@ -64,6 +66,7 @@ class SimServices:
         self._mark = mark
         self._context = copy_context()
         self._seen: set[tuple[str, str]] = set()
+        self._replied: dict[tuple[str, str, int], bool] = {}  # Whether the first of an action's calls did.
 
     def bound(self, saga: Saga) -> BoundSaga:
         """The saga and those in it, with a function for every step that calls one."""
@@ -117,9 +120,26 @@ class SimServices:
     async def _carried(self, call: Call, way: Answer, reach: Action, step: Step) -> Any:
         """An asynchronous call: the participant's part goes on whatever becomes of this one."""
         parcel = self._send(call, way, reach)
+        first = self._is_first(call)
         if way.replies_s:
             await self._wait(call, way, step)
-        return parcel.opened(way)
+        output = parcel.opened(way)
+        self._note_hedge(call, first=first)
+        return output
+
+    def _is_first(self, call: Call) -> bool:
+        which = (call.run_id, call.step, call.attempt)
+        first = call.direction is Direction.FORWARD and which not in self._replied
+        if first:
+            self._replied[which] = False
+        return first
+
+    def _note_hedge(self, call: Call, *, first: bool) -> None:
+        which = (call.run_id, call.step, call.attempt)
+        if first:
+            self._replied[which] = True
+        elif call.direction is Direction.FORWARD and not self._replied[which]:
+            self._mark(call.run_id, "hedge won")
 
     def _blocked(self, call: Call, way: Answer, reach: Action) -> Any:
         """A plain call: what it does, it does at its beginning, unless it comes too late for its caller."""
@@ -141,7 +161,8 @@ class SimServices:
             call.heartbeat()
 
     def _send(self, call: Call, way: Answer, reach: Action) -> _Parcel:
-        self.calls[call.direction] += 1
+        if self.is_stale(current_process()):
+            self._mark(call.run_id, "call of an engine that had been taken over")
         parcel = _Parcel(call, reach)
         if way.arrives_s == 0.0:
             parcel.arrive()
@@ -209,6 +230,11 @@ class SimServices:
         )
 
     def _back(self, step: Step, call: Call) -> Answer:
+        guards = self.guards()
+        if step.breaker is not None and guards is not None:
+            state = guards.of(step.service).state(step.breaker, self._wall())
+            if state is BreakerState.OPEN:
+                self._mark(call.run_id, "undo made though the breaker was open")
         if call.attempt == 1 and (call.run_id, call.step) not in self._seen:
             self._seen.add((call.run_id, call.step))
             if not self.weather.calm and self._rng.random() < self.weather.stuck_undos:

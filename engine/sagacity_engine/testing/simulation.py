@@ -10,7 +10,10 @@ acknowledged must be there. The same seed plays the same day, byte for byte.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
@@ -72,8 +75,20 @@ class Report:
 
 def simulate(seed: int, runs: int = RUNS, *, keep_journals: bool = False) -> Report:
     """Plays the day of this seed; `breaches` is empty when nothing was wrong."""
-    day = run_in_virtual_time(_played(seed, runs), seed)
+    with _quiet():
+        day = run_in_virtual_time(_played(seed, runs), seed)
     return day.report(keep_journals=keep_journals)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What engines say of disks that are full, thousands of times over, is no news here."""
+    log = logging.getLogger("sagacity_engine")
+    was, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = was
 
 
 async def _played(seed: int, runs: int) -> _Day:
@@ -98,7 +113,13 @@ class _Day:
         self.weather = random_weather(rng, SERVICES, TROUBLE_S)
         self.participants = Participants(self._mark, lambda: WALL_S + loop.time(), self._intents)
         self.services = SimServices(
-            loop, self._rng("services"), self.weather, self.participants, self._fault, self._mark
+            loop,
+            self._rng("services"),
+            self.weather,
+            self.participants,
+            self._fault,
+            self._mark,
+            lambda: self.engines.clock(),
         )
         sagas = [_tempered(random_saga(rng, name=f"saga-{number}"), rng) for number in range(runs)]
         make = Make(
@@ -117,7 +138,8 @@ class _Day:
             Order(rng.uniform(0.0, LAUNCHES_S), saga.name, f"{seed}-{number}", rng.randint(1, 2))
             for number, saga in enumerate(sagas)
         ]
-        self.services.guards = lambda: None if self.engines.current is None else self.engines.current.engine.guards
+        self.services.guards = self.engines.guards
+        self.services.is_stale = self.engines.is_stale
         loop.set_exception_handler(self._accident)
 
     async def play(self) -> None:
@@ -144,6 +166,10 @@ class _Day:
         judge = Judge(self.seed, self.engines, self.clients, self.participants, self.marks)
         report = judge.judged(Report(), keep_journals=keep_journals)
         report.faults += self.faults
+        disk = self.engines.disk
+        self.notes["fence refused a stale writer"] += disk.fenced
+        self.notes["request through the journal was carried out"] += disk.carried_out
+        self.notes["answered request was asked again after a crash"] += disk.forgotten
         report.situations += self.notes
         report.crashes += self.engines.deaths
         report.virtual_s += self.loop.time()
@@ -156,7 +182,7 @@ class _Day:
         if not self.weather.crash:
             return
         while True:
-            await asyncio.sleep(rng.expovariate(1 / 5.0))
+            await asyncio.sleep(rng.expovariate(1 / 4.0))
             match rng.choice(("kill", "kill", "take over", "crowd", "shut", "disk full")):
                 case "kill":
                     engines.kill(engines.current or engines.opening)

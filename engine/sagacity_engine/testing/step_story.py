@@ -40,7 +40,7 @@ class StepStory:
     maybe: bool = False
     gone: bool = False
     skipped: bool = False
-    resolved: bool = False  # A person said that it is gone.
+    by_hand: bool = False  # In some round a person said what became of it.
     undo_begun: bool = False
     stray: bool = False  # Its undo began while the run went forward.
     relied_on: bool = False  # Something went on in the belief that this step was given up.
@@ -63,7 +63,7 @@ class StepStory:
         self.relied_on = self.skipped = self.undo_begun = self.stray = False
         if new_round:
             self.round += 1
-            self.landed = self.maybe = self.gone = self.resolved = False
+            self.landed = self.maybe = self.gone = False
 
 
 def strategy_after(plan: StepPlan, last: Unhappy) -> Strategy:

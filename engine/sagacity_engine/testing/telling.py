@@ -142,12 +142,12 @@ def _operate_on_step(story: Story, event: OperatorActed) -> None:
         step.begin_anew(new_round=False)
         _ask_again(story, event.step)
     elif event.action is Action.SKIP:
-        step.skipped, step.open = True, None
+        step.skipped, step.by_hand, step.open = True, True, None
         step.landed = step.landed or pivot
         step.maybe = step.maybe and declared.compensation is not None
     else:
         was_doubtful = step.maybe
-        step.landed, step.maybe, step.gone, step.resolved = False, False, True, True
+        step.landed, step.maybe, step.gone, step.by_hand = False, False, True, True
         story.asked_back = story.asked_back or (pivot and was_doubtful)
 
 

@@ -182,6 +182,11 @@ class Process:
                 self._context.copy().run(_bury, task)
 
 
+def current_process() -> Process | None:
+    """The process in which this is called; None outside all of them."""
+    return _PROCESS.get()
+
+
 class _Threads:
     """A pool of virtual threads; first come, first served."""
 
