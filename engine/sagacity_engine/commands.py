@@ -15,7 +15,7 @@ from sagacity_engine.parts import OnExpiry
 from sagacity_engine.phases import StepPhase
 from sagacity_engine.run_state import RunState, StepState
 from sagacity_engine.settling import settled
-from sagacity_engine.undo_order import FORWARD_OPEN, UNDO_OPEN, due_undos, stray_undos
+from sagacity_engine.undo_order import FORWARD_OPEN, UNDO_OPEN, due_undos, held_up, stray_undos
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,11 @@ def next_wake(state: RunState) -> float | None:
     """The earliest time at which `commands` may answer differently though nothing happened."""
     if state.ended is not None or state.paused_at is not None or state.abandoned is not None:
         return None
-    moments = [step.due_at for step in state.steps.values() if step.due_at is not None]
+    moments = [
+        step.due_at
+        for name, step in state.steps.items()
+        if step.due_at is not None and not held_up(state, name)
+    ]
     deadline_at = state.deadline_at
     if deadline_at is not None and not state.deadline_noted:
         moments.append(deadline_at)
@@ -135,7 +139,7 @@ def _due(state: RunState, busy: Sequence[tuple[str, StepState]], now: float) -> 
     for name, step in busy:
         if step.phase is StepPhase.AWAITING:
             yield from _decision(state, name, step, now)
-        elif step.due_at is not None and step.due_at <= now:
+        elif step.due_at is not None and step.due_at <= now and not held_up(state, name):
             yield _due_command(name, step)
 
 
@@ -165,9 +169,7 @@ def _backward(state: RunState) -> Iterator[Command]:
     return (_undo(state, name) for name in due_undos(state))
 
 
-def _forward(
-    state: RunState, pending: Sequence[str], busy: Sequence[tuple[str, StepState]]
-) -> list[Command]:
+def _forward(state: RunState, pending: Sequence[str], busy: Sequence[tuple[str, StepState]]) -> list[Command]:
     steps, saga = state.steps, state.saga
     if saga.pivot is not None and steps[saga.pivot.name].phase is StepPhase.UNCERTAIN:
         return []  # Which way the run goes is for a person to say.

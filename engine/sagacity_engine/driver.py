@@ -142,15 +142,16 @@ class RunDriver:
         self._services.journal.submit(Batch(self.run_id, 1, (self.state.started, *events)), settled)
 
     def wait(self) -> None:
-        """Does nothing before `resume`, whatever is handed in meanwhile.
+        """Journals what is handed in before `resume`, and starts no attempt.
 
-        What is in flight then was left by a former process, and nothing of it was started here.
+        So what is in flight then was left by a former process, and nothing of it was started here.
         """
         self._waiting = True
 
     def resume(self) -> None:
         """Carries on a run that the journal has; what a former process left in flight is uncertain."""
         self._waiting = False
+        self._active = True  # It has been given its place.
         self._happened.extend(self._launcher.recovered())
         self._step()
 
@@ -187,7 +188,7 @@ class RunDriver:
 
     def _step(self) -> None:
         """Folds in what happened, and submits what follows from it."""
-        if self._stopped or self._writing or self._waiting:
+        if self._stopped or self._writing:
             return
         if self._timer is not None:
             self._timer.cancel()
@@ -210,7 +211,7 @@ class RunDriver:
 
     def _advance(self, happened: list[Event], told: Told) -> tuple[list[Event], list[machine.Launch]]:
         now = self._in_order(happened)
-        if not self._closing:
+        if not (self._closing or self._waiting):
             return machine.advance(self.state, happened, now, told)
         # An attempt that will not be called must not be journaled: then only what happened is.
         tried, seen = self.state.copy(), None if told is None else list(told)
@@ -229,8 +230,8 @@ class RunDriver:
         """Lets nothing happen before what was written already; the run's time after all of it."""
         for place, event in enumerate(happened):
             if event.at < self._written_at:  # It waited for advice, or for others that came later.
-                happened[place] = event = replace(event, at=self._written_at)
-            self._written_at = event.at
+                happened[place] = replace(event, at=self._written_at)
+            self._written_at = happened[place].at
         self._written_at = max(self._written_at, self.now())
         return self._written_at
 
@@ -318,7 +319,7 @@ class RunDriver:
         if self.state.ended is not None or (self._closing and not self._launcher.in_flight):
             self._stop(None)
             return
-        if self._closing:
+        if self._closing or self._waiting:
             return
         wake = next_wake(self.state)
         wait_s = None if wake is None else max(0.0, wake - self.now())

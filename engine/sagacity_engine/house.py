@@ -131,15 +131,16 @@ class House:
         self.live.require_room()
         order = replace(order, locks=lock_keys(bound.saga, order.run_input))
         run = self.live.claim(run_id, bound.saga.name)
+        if not await self._is_new(run, order):
+            self.live.give_up(run)
+            await self._require_over(run, must_be_new=must_be_new)
+            return None
         try:
             await self._admit(run, bound, order)
         except JournalConflict:
             self._locks.release(run_id)
             self.live.give_up(run)
-            existing = await asyncio.to_thread(self._journal.run, run_id)
-            if must_be_new or existing is None:
-                raise RunRefused(f"run {run_id!r} exists already; choose another id") from None
-            self._require_ended(existing, bound.saga.name)
+            await self._require_over(run, must_be_new=must_be_new)
             return None
         except BaseException as problem:
             if run.driver is None or isinstance(problem, Exception):
@@ -147,6 +148,23 @@ class House:
                 self.live.give_up(run, problem)
             raise  # A start on its way to the disk goes on though its caller does not wait for it.
         return run
+
+    async def _is_new(self, run: LiveRun, order: Order) -> bool:
+        """Whether the run is to ask for its resources; one that is there may hold them and keeps them."""
+        if not order.locks:
+            return True  # The journal will say.
+        try:
+            return await asyncio.to_thread(self._journal.run, run.run_id) is None
+        except BaseException as problem:
+            self.live.give_up(run, problem)
+            raise
+
+    async def _require_over(self, run: LiveRun, *, must_be_new: bool) -> None:
+        """Raises `RunRefused` unless the run is there, is of the saga that was asked for, and has ended."""
+        existing = await asyncio.to_thread(self._journal.run, run.run_id)
+        if must_be_new or existing is None:
+            raise RunRefused(f"run {run.run_id!r} exists already; choose another id")
+        self._require_ended(existing, run.saga)
 
     async def start_inner(
         self, bound: BoundSaga, run_id: str, given: Mapping[str, Any], context: Context, parent: RunState
@@ -177,15 +195,13 @@ class House:
         self._require_running()
         run = self.live.get(run_id)
         driver = await run.carried_on() if run is not None else None
-        awakened = driver is None
         if driver is None:
             driver = await self._recovery.awake(run_id)
         answer = driver.ask(lambda at: replace(event, at=at))
+        answer.add_done_callback(partial(self._lock_again, driver))
         await asyncio.wait([answer])
         if answer.cancelled():
             raise RunRefused("the request is lost: the engine closed before it was written; ask again")
-        if awakened and not answer.result() and not driver.state.locked:
-            self._queue_for_locks(driver)  # It let its resources go when it ended.
         return answer.result()
 
     async def recover(self) -> tuple[str, ...]:
@@ -246,6 +262,13 @@ class House:
 
         if self._locks.ask(driver.run_id, driver.state.started.locks, granted):
             granted()
+
+    def _lock_again(self, driver: RunDriver, answer: asyncio.Future[str]) -> None:
+        """A run that a request re-opened had let its resources go when it ended: it queues for them."""
+        accepted = not answer.cancelled() and not answer.result()
+        needs_them = driver.state.ended is None and not driver.state.locked
+        if accepted and needs_them and not self._locks.has_asked(driver.run_id):
+            self._queue_for_locks(driver)
 
     def _run_ended(self, state: RunState) -> None:
         assert state.ended is not None, "told at the end"

@@ -140,7 +140,9 @@ class Launcher:
             self._queued[started.step] = queued
 
     def _go(self, queued: _Queued, waited_s: float) -> None:
-        del self._queued[queued.started.step]
+        if self._queued.pop(queued.started.step, None) is None:
+            queued.guard.leave()  # It was given up just as its turn came.
+            return
         self._enter(queued.started, queued.guard, waited_s)
 
     def _enter(self, started: AttemptStarted, guard: ServiceGuard, waited_s: float = 0.0) -> None:
@@ -195,7 +197,6 @@ class Launcher:
     def _settled(self, attempt: Attempt, outcome: Event) -> None:
         self._open.pop(attempt.started.step, None)
         if attempt.guard is not None:
-            attempt.guard.leave()
             never_called = isinstance(outcome, AttemptFailed) and outcome.error_type == NEVER_CALLED
             healthy = None if never_called else healthy_outcome(outcome)
             attempt.guard.report(healthy, self._driver.now())
@@ -203,6 +204,8 @@ class Launcher:
             self._driver.put(outcome)
         else:
             self.deliver(outcome)
+        if attempt.guard is not None:  # Last: whose turn it is next may be the last this run waited for.
+            attempt.guard.leave()
 
     def deliver(self, outcome: Event) -> None:
         """Hands an outcome to the run, with what the retry budget and the advisor say of it."""

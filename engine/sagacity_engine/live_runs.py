@@ -197,7 +197,7 @@ async def _wait_in(waiters: list[asyncio.Future[None]]) -> None:
     try:
         await turn
     finally:
-        if not turn.done() or turn.cancelled():
+        if turn in waiters:  # Not when everybody was told just as this one gave up.
             waiters.remove(turn)
 
 

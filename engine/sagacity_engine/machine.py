@@ -73,7 +73,8 @@ def advance(
             journal.append(event)
             if not isinstance(event, AttemptStarted | AttemptHedged):
                 settled = False
-            elif state.steps[event.step].phase is StepPhase.AWAITING:
+                break  # It may have turned the run round: what was owed before need not be owed now.
+            if state.steps[event.step].phase is StepPhase.AWAITING:
                 settled = False  # The signal may be here already.
             else:
                 launches.append(event)

@@ -104,7 +104,8 @@ class Recovery:
         run = self._live.claim(run_id, line.saga)
         [loaded] = await self._load([(run, line)])
         if loaded is None:
-            raise RunRefused(self.why_not_here(run_id))
+            raise RunRefused(f"run {run_id!r} cannot be carried on here: {self._live.stranded[run_id]}")
+        self._live.stranded.pop(run_id, None)  # What kept it from being read before is over.
         driver = run.driver = self._drive(run, loaded)
         run.hold(self._live.slots, active=True)
         run.decide(accepted=True)
@@ -145,6 +146,7 @@ class Recovery:
                 continue
             self._live.stranded.pop(line.run_id, None)
             driver = run.driver = self._drive(run, loaded)
+            driver.wait()
             run.decide(accepted=True)
             if driver.state.started.locks and driver.state.locked:
                 self._locks.ask(driver.run_id, driver.state.started.locks, _nothing)

@@ -67,6 +67,10 @@ class ResourceLocks:
         line = self._lines.get(key)
         return None if line is None else next(iter(line))
 
+    def has_asked(self, run_id: str) -> bool:
+        """Whether the run holds its keys or waits for them."""
+        return run_id in self._claims
+
     def waiting(self, run_id: str) -> str | None:
         """The key that the run waits for; None when it holds all its keys, or never asked."""
         claim = self._claims.get(run_id)

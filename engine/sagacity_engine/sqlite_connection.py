@@ -74,8 +74,8 @@ def refusals(path: Path, way_out: str) -> Iterator[None]:
 @contextmanager
 def transaction(connection: Connection) -> Iterator[None]:
     """One transaction that may write from its start, committed at the end or, on an error, undone."""
-    connection.execute("BEGIN IMMEDIATE")
     try:
+        connection.execute("BEGIN IMMEDIATE")
         yield
         connection.execute("COMMIT")
     except BaseException:

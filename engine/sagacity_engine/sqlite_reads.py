@@ -158,8 +158,8 @@ class Reads:
     @contextmanager
     def _snapshot(self) -> Iterator[None]:
         with self._reading, refusals(self._path, "cannot be read; restore it from a copy"):
-            self._connection.execute("BEGIN")
             try:
+                self._connection.execute("BEGIN")
                 yield
             finally:
                 roll_back(self._connection)

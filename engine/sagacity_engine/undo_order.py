@@ -29,15 +29,17 @@ def due_undos(state: RunState) -> Iterator[str]:
     if state.attention or any(step.phase in FORWARD_OPEN for step in steps.values()):
         return
     owed = {name: step for name, step in steps.items() if undo_owed(state, name)}
-    if state.abort is not None and not state.abort.in_parallel and owed:
+    free = [
+        name
+        for name, step in owed.items()
+        if step.phase not in UNDO_OPEN and not any(later in owed for later in state.saga.dependants[name])
+    ]
+    if state.abort is not None and not state.abort.in_parallel:
         if any(step.phase in UNDO_OPEN for step in owed.values()):
             return
-        latest = max(owed, key=lambda name: owed[name].rank)
-        owed = {latest: owed[latest]}
-    for name, step in owed.items():
-        if step.phase in UNDO_OPEN or any(undo_owed(state, later) for later in state.saga.dependants[name]):
-            continue
-        yield name
+        # What depends on a step was started after it, unless a person skipped what stood between them.
+        free = sorted(free, key=lambda name: owed[name].rank)[-1:]
+    yield from free
 
 
 def stray_undos(state: RunState) -> Iterator[str]:
@@ -55,6 +57,14 @@ def undo_owed(state: RunState, name: str) -> bool:
         return False
     step = state.steps[name]
     return step.phase in UNDO_OPEN or takes_undo(state.saga.by_name[name], step)
+
+
+def held_up(state: RunState, name: str) -> bool:
+    """Whether the step's undo, to be tried again, waits for one that a person has sent on its way again."""
+    steps = state.steps
+    return steps[name].phase is StepPhase.UNDO_BACKING_OFF and any(
+        steps[later].phase in UNDO_OPEN for later in state.saga.dependants[name]
+    )
 
 
 def takes_undo(declared: Step, step: StepState) -> bool:

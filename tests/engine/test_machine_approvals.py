@@ -17,6 +17,7 @@ from sagacity_engine.events import (
 )
 from sagacity_engine.parts import Approval, Kind, OnExpiry
 from sagacity_engine.phases import StepPhase
+from sagacity_engine.retry import RetryPolicy
 from sagacity_engine.saga import Saga, Step
 from sagacity_engine.strategy import OnFailure, Strategy
 from sagacity_engine.testing import DOWN, SUCCESS, Trial, play
@@ -151,3 +152,21 @@ def test_an_approval_after_a_savepoint_is_asked_for_again() -> None:
     assert trial.phase("boss") is StepPhase.AWAITING
     trial = play(definition, script, wishes=[(2.0, signal()), (60.0, signal())]).sound()
     assert (trial.ended, trial.started().count("boss")) == ((Status.COMPLETED, ""), 2)
+
+
+def test_approvals_that_expire_together_turn_the_run_back_once() -> None:
+    """The first refusal ends the wait for the second, and starts nothing more that was due with it."""
+    approval = Approval(expires_after_s=4.0)
+    definition = Saga(
+        name="trip",
+        steps=(
+            Step(name="boss", kind=Kind.READ_ONLY, approval=approval),
+            Step(name="clerk", kind=Kind.READ_ONLY, approval=approval),
+            Step(name="book", retry=RetryPolicy(initial_interval_s=6.0)),
+        ),
+        stages=(("boss", "clerk", "book"),),
+    )
+    # The wait for the second attempt at the booking, half of 6 s, is over in the same moment.
+    trial = play(definition, {("book", FORWARD): [DOWN, SUCCESS]}).sound()
+    assert (trial.ended, trial.phase("clerk")) == ((Status.COMPENSATED, "boss"), StepPhase.FAILED)
+    assert trial.started() == ["boss", "clerk", "book"]

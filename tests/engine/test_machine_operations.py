@@ -1,5 +1,7 @@
 """What people may do to a run: each action where it helps, and the sentence that refuses it elsewhere."""
 
+from dataclasses import replace
+
 import pytest
 
 from sagacity_engine.errors import FailureClass
@@ -15,7 +17,7 @@ from sagacity_engine.events import (
 )
 from sagacity_engine.machine import advance
 from sagacity_engine.operations import next_actions, refusal
-from sagacity_engine.parts import Approval, Compensation, Kind, Probe
+from sagacity_engine.parts import Approval, Compensation, Kind, LaunchFreedom, Probe, SagaFreedom
 from sagacity_engine.phases import StepPhase
 from sagacity_engine.plan import author_plan
 from sagacity_engine.retry import RetryPolicy
@@ -160,6 +162,28 @@ def test_a_step_may_be_skipped_before_it_starts() -> None:
     """Nobody calls it, and what needs it goes on with the output that the person gave."""
     trial = told({}, (0.5, act(Action.SKIP, "mail")))
     assert (trial.ended, trial.started()) == ((Status.COMPLETED, ""), ["fly", "pay"])
+
+
+def test_a_skipped_step_does_not_hold_up_the_undos_of_what_stood_before_it() -> None:
+    """What follows a skipped step may start before what the skipped one needed; all of it is undone."""
+    definition = Saga(
+        name="trip",
+        steps=(
+            Step(name="log-in"),
+            Step(name="ask", after=("log-in",)),
+            Step(name="book", after=("ask",)),
+            Step(name="tour", after=("book",)),
+            Step(name="visa", after=("ask", "tour"), retry=ONCE),
+        ),
+        freedom=SagaFreedom(parallel=True, launch=LaunchFreedom(wait_s_max=9.0)),
+    )
+    author = author_plan(definition)
+    steps = tuple(replace(step, after=tuple(sorted(definition.arcs[step.name]))) for step in author.steps)
+    plan = replace(author, steps=steps, launch_delay_s=3.0)
+    skip = (1.0, act(Action.SKIP, "book"))
+    trial = play(definition, {("visa", FORWARD): [DOWN]}, plan, wishes=[skip]).sound()
+    assert trial.started() == ["log-in", "tour", "ask", "visa"]
+    assert (trial.ended, trial.started(UNDO)) == ((Status.COMPENSATED, "visa"), ["tour", "ask", "log-in"])
 
 
 def test_a_skipped_alternative_stands_in_for_its_step() -> None:

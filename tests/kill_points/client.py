@@ -9,19 +9,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tests.kill_points.participants import Participants
 
 from sagacity_engine import machine
-from sagacity_engine.errors import JournalRefused
+from sagacity_engine.errors import EngineError, JournalRefused, RunRefused
 from sagacity_engine.events import Action, CancelRequested, Event, OperatorActed, RunEnded, SignalReceived
 from sagacity_engine.host import Engine
 from sagacity_engine.journal import Request
 from sagacity_engine.results import RunResult
 from sagacity_engine.run_state import RunState
-from tests.kill_points.participants import Participants
 
 if TYPE_CHECKING:
     from tests.kill_points.stepwise import StepwiseJournal
+
+T = TypeVar("T")
 
 TRIES = 200
 """How often a client tries before something must be wrong."""
@@ -51,6 +54,7 @@ class Client:
         engine: Engine,
         journal: StepwiseJournal,
         who: Participants,
+        *,
         facts: list[Fact],
         asked: list[Asked],
         wrong: list[str],
@@ -62,7 +66,9 @@ class Client:
         self._asked = asked
         self._wrong = wrong
 
-    async def run(self, run_id: str, saga: str = "trip", run_input: dict[str, Any] | None = None) -> RunResult:
+    async def run(
+        self, run_id: str, saga: str = "trip", run_input: dict[str, Any] | None = None
+    ) -> RunResult:
         """Starts a run, unless it is there, and waits for its end."""
         await self.start(run_id, saga, run_input)
         return await self.result(run_id)
@@ -87,7 +93,10 @@ class Client:
         live = self.engine._house.live.get(run_id)
         driver = None if live is None else live.driver
         result = await self.engine.result(run_id)
-        if driver is not None and machine.replay(driver.state.saga, self._journal.read(run_id)) != driver.state:
+        if (
+            driver is not None
+            and machine.replay(driver.state.saga, self._journal.read(run_id)) != driver.state
+        ):
             self._wrong.append(f"{run_id}: the replay differs from the state")
 
         def holds(events: tuple[Event, ...]) -> bool:
@@ -115,7 +124,7 @@ class Client:
 
     async def act(self, run_id: str, action: Action, step: str = "") -> None:
         """An operator decides."""
-        await self.engine.act(run_id, action, who="ann", step=step)
+        await self._until_taken(lambda: self.engine.act(run_id, action, who="ann", step=step))
         self._facts.append(
             Fact(
                 run_id,
@@ -129,12 +138,14 @@ class Client:
 
     async def signal(self, run_id: str, name: str) -> None:
         """Somebody approves."""
-        await self.engine.signal(run_id, name, who="ann")
+        await self._until_taken(lambda: self.engine.signal(run_id, name, who="ann"))
         self._facts.append(
             Fact(
                 run_id,
                 f"signalled {name}",
-                lambda events: any(isinstance(event, SignalReceived) and event.name == name for event in events),
+                lambda events: any(
+                    isinstance(event, SignalReceived) and event.name == name for event in events
+                ),
             )
         )
 
@@ -155,13 +166,14 @@ class Client:
             await asyncio.sleep(0.25)
         raise AssertionError("the request was never answered")
 
-    async def _until_taken(self, attempt: Callable[[], Awaitable[Any]]) -> Any:
+    async def _until_taken(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        problem: EngineError | None = None
         for _ in range(TRIES):
             try:
                 return await attempt()
-            except JournalRefused as refused:
+            except (JournalRefused, RunRefused) as refused:
+                if isinstance(refused, RunRefused) and "disk I/O error" not in str(refused):
+                    raise
                 problem = refused
                 await asyncio.sleep(0.3)
-        raise problem
-
-
+        raise AssertionError(f"refused {TRIES} times: {problem}")

@@ -11,21 +11,15 @@ read: the harshest of what real systems do.
 
 from __future__ import annotations
 
-import itertools
 import sqlite3
-from collections.abc import Sequence
-from contextlib import suppress
+import sys
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import apsw
-
-from sagacity_engine.sqlite_connection import BUSY_TIMEOUT_MS
+from tests.kill_points.disk_vfs import SYNC, Change, DiskConnection, Vfs, as_sqlite3, error_of
 from tests.kill_points.troubles import A_WHILE, LATER, POWER, Fault, Trouble
-
-_NAMES = itertools.count()
-_SYNC = "sync"
 
 
 class FailingDisk:
@@ -35,28 +29,34 @@ class FailingDisk:
         self.folder = folder
         self.count = 0
         self.dead = False
-        self.syncs: list[int] = []  # The places of syncs.
         self._fault = fault
         self._full_until = 0
         self._rng = Random(f"{fault}")
         self._powered = fault is not None and fault.trouble in POWER
         self._durable = {name: bytearray(content) for name, content in _read(folder).items()}
         self._ghosts: set[str] = set()  # Deleted, which the power may undo.
-        self._pending: dict[str, list[_Change]] = {}
+        self._pending: dict[str, list[Change]] = {}
         self._left: dict[str, bytes] = {}
-        self._vfs = _Vfs(self)
+        self._vfs = Vfs(self)
+        self._unraisable, sys.unraisablehook = sys.unraisablehook, self._hear
 
-    def connect(self, path: str) -> _Connection:
+    def connect(self, path: str) -> DiskConnection:
         """A connection whose files lie on this disk."""
         self.require_alive()
         try:
-            return _Connection(self, apsw.Connection(path, vfs=self._vfs.name))
+            return DiskConnection(self, apsw.Connection(path, vfs=self._vfs.name))
         except apsw.Error as problem:
-            raise _as_sqlite3(problem) from problem
+            raise as_sqlite3(problem) from problem
 
     def close(self) -> None:
         """Takes the disk away; every connection must be closed."""
         self._vfs.unregister()
+        sys.unraisablehook = self._unraisable
+
+    def _hear(self, unraisable: Any) -> None:
+        """Where SQLite carries on after an error of the disk, APSW has nobody to tell it to."""
+        if not isinstance(unraisable.exc_value, apsw.Error):
+            self._unraisable(unraisable)
 
     def leave(self, into: Path) -> None:
         """Writes what the next process finds."""
@@ -69,14 +69,12 @@ class FailingDisk:
         if self.dead:
             raise sqlite3.OperationalError("the process is dead")
 
-    def change(self, change: _Change) -> None:
+    def change(self, change: Change) -> None:
         """Carries out one operation, or what becomes of it."""
         if self.dead:  # The real files are nobody's any more.
             change.do()
             return
         self.count += 1
-        if change.kind == _SYNC:
-            self.syncs.append(self.count)
         if self._full_until >= self.count and change.kind == "write":
             self._do(change.half())
             raise apsw.FullError("disk full")
@@ -90,7 +88,7 @@ class FailingDisk:
         else:
             self._do(change)
 
-    def _strike(self, trouble: Trouble, change: _Change) -> None:
+    def _strike(self, trouble: Trouble, change: Change) -> None:
         match trouble:
             case Trouble.KILL_BEFORE:
                 self._kill(_read(self.folder))
@@ -103,15 +101,15 @@ class FailingDisk:
             case Trouble.FULL | Trouble.FULL_A_WHILE:
                 self._fill(change, A_WHILE if trouble is Trouble.FULL_A_WHILE else 1)
             case Trouble.ERROR | Trouble.POWER_LOSS_AFTER_ERROR:
-                if change.kind == _SYNC:
+                if change.kind == SYNC:
                     self._pending.pop(change.name, None)
-                raise _error(change)
+                raise error_of(change)
             case Trouble.POWER_LOSS:
                 self._cut_off(some=False)
             case Trouble.POWER_LOSS_SOME:
                 self._cut_off(some=True)
 
-    def _fill(self, change: _Change, times: int) -> None:
+    def _fill(self, change: Change, times: int) -> None:
         if change.kind != "write":  # Only what needs room can fail for want of it.
             self._do(change)
             return
@@ -119,11 +117,11 @@ class FailingDisk:
         self._do(change.half())
         raise apsw.FullError("disk full")
 
-    def _do(self, change: _Change) -> None:
+    def _do(self, change: Change) -> None:
         change.do()
         if not self._powered:
             return
-        if change.kind == _SYNC:
+        if change.kind == SYNC:
             self._become_durable(change.name)
         elif change.kind == "delete":
             self._pending.pop(change.name, None)
@@ -164,139 +162,8 @@ class FailingDisk:
         raise apsw.IOError("the process is dead")
 
 
-class _Change:
-    """One operation on one file; `size` is what a truncation leaves, or whether a deletion is synced."""
-
-    __slots__ = ("_file", "data", "kind", "name", "offset", "size")
-
-    def __init__(
-        self, kind: str, name: str, file: Any, *, data: bytes = b"", offset: int = 0, size: int = 0
-    ) -> None:
-        self.kind = kind
-        self.name = name
-        self.data = data
-        self.offset = offset
-        self.size = size
-        self._file = file
-
-    def do(self) -> None:
-        """On the real disk."""
-        match self.kind:
-            case "write":
-                if self.data:
-                    apsw.VFSFile.xWrite(self._file, self.data, self.offset)
-            case "truncate":
-                apsw.VFSFile.xTruncate(self._file, self.size)
-            case "delete":
-                self._file()
-            case _:
-                pass
-
-    def apply(self, content: bytearray) -> None:
-        """To what is durable."""
-        if self.kind == "truncate":
-            del content[self.size :]
-        elif self.data:
-            content.extend(bytes(max(0, self.offset - len(content))))
-            content[self.offset : self.offset + len(self.data)] = self.data
-
-    def half(self) -> _Change:
-        """The operation with half of its data."""
-        data = self.data[: len(self.data) // 2]
-        kind = self.kind if self.kind == "write" else "nothing"
-        return _Change(kind, self.name, self._file, data=data, offset=self.offset)
-
-
-class _Vfs(apsw.VFS):
-    """The real file system, in which a `FailingDisk` decides over every change."""
-
-    def __init__(self, disk: FailingDisk) -> None:
-        self.name = f"failing-{next(_NAMES)}"
-        self._disk = disk
-        super().__init__(self.name, "")
-
-    def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:  # noqa: N802  SQLite's
-        path = name.filename() if isinstance(name, apsw.URIFilename) else name
-        if path is None:
-            return apsw.VFSFile("", None, flags)  # A temporary file holds nothing that lasts.
-        return _File(self._disk, path, name, flags)
-
-    def xDelete(self, filename: str, syncdir: bool) -> None:  # noqa: N802  SQLite's
-        delete = super().xDelete
-        file = Path(filename).name
-        self._disk.change(
-            _Change("delete", file, lambda: delete(filename, syncdir), size=int(syncdir))
-        )
-
-
-class _File(apsw.VFSFile):
-    def __init__(self, disk: FailingDisk, path: str, name: Any, flags: list[int]) -> None:
-        self._disk = disk
-        self._name = Path(path).name
-        super().__init__("", name, flags)
-
-    def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802  SQLite's
-        self._disk.change(_Change("write", self._name, self, data=bytes(data), offset=offset))
-
-    def xTruncate(self, newsize: int) -> None:  # noqa: N802  SQLite's
-        self._disk.change(_Change("truncate", self._name, self, size=newsize))
-
-    def xSync(self, flags: int) -> None:  # noqa: N802  SQLite's
-        del flags
-        self._disk.change(_Change(_SYNC, self._name, self))
-
-
-class _Connection:
-    """An APSW connection that raises what `sqlite3` would; every call of a dead process fails."""
-
-    def __init__(self, disk: FailingDisk, connection: apsw.Connection) -> None:
-        self._disk = disk
-        self._connection = connection
-        connection.setbusytimeout(BUSY_TIMEOUT_MS)
-
-    @property
-    def in_transaction(self) -> bool:
-        return not self._disk.dead and self._connection.in_transaction
-
-    def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> apsw.Cursor:
-        self._disk.require_alive()
-        try:
-            return self._connection.execute(sql, tuple(parameters))
-        except apsw.Error as problem:
-            raise _as_sqlite3(problem) from problem
-
-    def executemany(self, sql: str, parameters: Sequence[Sequence[Any]], /) -> object:
-        self._disk.require_alive()
-        try:
-            return self._connection.executemany(sql, parameters)
-        except apsw.Error as problem:
-            raise _as_sqlite3(problem) from problem
-
-    def close(self) -> None:
-        with suppress(apsw.Error):  # `sqlite3` tells nobody either that the log could not be folded.
-            self._connection.close()
-
-
-def _as_sqlite3(problem: apsw.Error) -> sqlite3.Error:
-    kind = sqlite3.DatabaseError if isinstance(problem, apsw.NotADBError) else sqlite3.OperationalError
-    return kind(str(problem))
-
-
-def _error(change: _Change) -> apsw.Error:
-    error = apsw.IOError("disk I/O error")
-    codes = {
-        _SYNC: apsw.SQLITE_IOERR_FSYNC,
-        "truncate": apsw.SQLITE_IOERR_TRUNCATE,
-        "delete": apsw.SQLITE_IOERR_DELETE,
-    }
-    error.extendedresult = codes.get(change.kind, apsw.SQLITE_IOERR_WRITE)
-    return error
-
-
 def _read(folder: Path) -> dict[str, bytes]:
     """The files with something in them that lasts: SQLite makes its shared memory anew."""
     return {
-        path.name: path.read_bytes()
-        for path in folder.iterdir()
-        if not path.name.endswith(("-shm", "-lock"))
+        path.name: path.read_bytes() for path in folder.iterdir() if not path.name.endswith(("-shm", "-lock"))
     }

@@ -7,11 +7,18 @@ told, go over all lives.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
+
+from tests.kill_points.client import Asked, Client, Fact
+from tests.kill_points.participants import Participants
+from tests.kill_points.sagas import Hedging
+from tests.kill_points.shapes import Shape
+from tests.kill_points.stepwise import StepwiseJournal, StepwiseLoop, run_life
+from tests.kill_points.troubles import Killed
 
 from sagacity_engine import machine
 from sagacity_engine.batch import Batch
@@ -19,17 +26,12 @@ from sagacity_engine.errors import JournalRefused
 from sagacity_engine.events import Event
 from sagacity_engine.handlers import BoundSaga
 from sagacity_engine.host import Engine
-from sagacity_engine.results import result_of
+from sagacity_engine.run_lines import RunSummary
 from sagacity_engine.sqlite_connection import Connection
 from sagacity_engine.sqlite_file import Durability
 from sagacity_engine.sqlite_journal import SqliteJournal
 from sagacity_engine.testing import violations
 from sagacity_engine.testing.trial import saga_of
-from tests.kill_points.client import Asked, Client, Fact
-from tests.kill_points.participants import Participants
-from tests.kill_points.shapes import Hedging, Shape
-from tests.kill_points.stepwise import StepwiseJournal, StepwiseLoop, run_life
-from tests.kill_points.troubles import Killed
 
 FILE = "runs.db"
 LIFE_S = 600.0
@@ -101,66 +103,61 @@ async def _tell(told: Told, journal: StepwiseJournal, clock: Callable[[], float]
         draw=lambda: 0.5,
         shutdown_s=60.0,
     ) as engine:
-        client = Client(engine, journal, told.who, told.facts, told.asked, told.wrong)
+        client = Client(engine, journal, told.who, facts=told.facts, asked=told.asked, wrong=told.wrong)
         await told.shape.story(client)
         told.wrong += [f"{run_id} is stranded: {why}" for run_id, why in engine.stranded.items()]
 
 
-def lost(told: Told, folder: Path) -> list[str]:
-    """What was acknowledged and is not there."""
-    found: list[str] = []
-    with closing(_reader(folder)) as journal:
-        for batch in told.kept:
-            events = journal.read(batch.run_id)
-            if events[batch.seq - 1 : batch.seq - 1 + len(batch.events)] != batch.events:
-                found.append(f"{batch.run_id}: events {batch.seq} to {batch.seq + len(batch.events) - 1}")
-        for fact in told.facts:
-            if not fact.holds(journal.read(fact.run_id)):
-                found.append(f"{fact.run_id}: {fact.words}")
-        for asked in told.asked:
-            if journal.answer_of(asked.number) is None:
-                found.append(f"request {asked.number} was never answered")
-    return found
-
-
-def breaches(told: Told, folder: Path) -> list[str]:
-    """Everything that is not as it must be, once the story is at its end."""
-    found = list(told.wrong)
+def judged(told: Told, folder: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What was acknowledged and is not there, and everything that is not as it must be at a story's end."""
     with closing(sqlite3.connect(folder / FILE)) as connection:
         (intact,) = connection.execute("PRAGMA integrity_check").fetchone()
-        if intact != "ok":
-            found.append(f"the file is damaged: {intact}")
-    with closing(_reader(folder)) as journal:
-        lines = journal.runs()
-        if journal.requests():
-            found.append("a request is without an answer")
-        for line in lines:
-            events = journal.read(line.run_id)
-            found += [f"{line.run_id}: {each}" for each in _of_run(told, line.run_id, events)]
-            state = machine.replay(saga_of(told.bound.saga, line.run_id), events)
-            if state.ended is None:
-                found.append(f"{line.run_id} is open")
-                continue
-            result = result_of(state)
-            if (line.status, line.ended_at, line.reason) != (result.status, result.ended_at, result.reason):
-                found.append(f"{line.run_id}: its line says {line.status.value}, its events {result.status.value}")
-            if "/" not in line.run_id:
-                told.ended.add(result.status.value)
-                if result.status not in told.shape.ends:
-                    found.append(f"{line.run_id} ended {result.status.value}: {result.reason}")
-    unknown = set(told.who.ledger) - {line.run_id for line in lines}
-    found += [f"{run_id}: effects of a run that is not there" for run_id in sorted(unknown)]
-    return found
-
-
-def _of_run(told: Told, run_id: str, events: Sequence[Event]) -> tuple[str, ...]:
-    ledger = told.who.ledger.get(run_id, [])
-    keys = [each.key for each in ledger if each.honours_keys]
-    twice = ("a key took effect twice",) if len(keys) != len(set(keys)) else ()
-    return (*violations(saga_of(told.bound.saga, run_id), events, ledger), *twice)
-
-
-def _reader(folder: Path) -> SqliteJournal:
+    damage = [] if intact == "ok" else [f"the file is damaged: {intact}"]
     journal = SqliteJournal(folder / FILE, read_only=True)
     journal.open()
-    return journal
+    with closing(journal):
+        lines = journal.runs()
+        stories = {line.run_id: journal.read(line.run_id) for line in lines}
+        lost = [*_lost(told, stories), *_unanswered(told, journal)]
+    found = [breach for line in lines for breach in _breaches(told, line, stories[line.run_id])]
+    unknown = [
+        f"{run_id}: effects of a run that is not there" for run_id in set(told.who.ledger) - set(stories)
+    ]
+    return tuple(lost), (*told.wrong, *damage, *found, *unknown)
+
+
+def _lost(told: Told, stories: Mapping[str, tuple[Event, ...]]) -> Iterator[str]:
+    for batch in told.kept:
+        last = batch.seq - 1 + len(batch.events)
+        if stories.get(batch.run_id, ())[batch.seq - 1 : last] != batch.events:
+            yield f"{batch.run_id}: events {batch.seq} to {last}"
+    for fact in told.facts:
+        if not fact.holds(stories.get(fact.run_id, ())):
+            yield f"{fact.run_id}: {fact.words}"
+
+
+def _unanswered(told: Told, journal: SqliteJournal) -> Iterator[str]:
+    for asked in told.asked:
+        if journal.answer_of(asked.number) is None:
+            yield f"request {asked.number} was never answered"
+
+
+def _breaches(told: Told, line: RunSummary, events: tuple[Event, ...]) -> Iterator[str]:
+    """What is wrong with one run."""
+    run_id, saga = line.run_id, saga_of(told.bound.saga, line.run_id)
+    ledger = told.who.ledger.get(run_id, [])
+    yield from (f"{run_id}: {breach}" for breach in violations(saga, events, ledger))
+    keys = [each.key for each in ledger if each.honours_keys]
+    if len(keys) != len(set(keys)):
+        yield f"{run_id}: a key took effect twice"
+    state = machine.replay(saga, events)
+    if state.ended is None:
+        yield f"{run_id} is open"
+        return
+    ended = state.ended
+    if (line.status, line.ended_at, line.reason) != (ended.status, ended.at, ended.reason):
+        yield f"{run_id}: its line says {line.status.value}, its events {ended.status.value}"
+    if not state.started.parent:
+        told.ended.add(ended.status.value)
+        if ended.status not in told.shape.ends:
+            yield f"{run_id} ended {ended.status.value}: {ended.reason}"

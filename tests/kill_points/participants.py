@@ -86,7 +86,9 @@ class Participants:
         async def probe(call: Call) -> Found:
             await asyncio.sleep(0.1)
             acted = call.undoes in self._acted
-            return Found(Answer.HAPPENED if acted else Answer.DID_NOT_HAPPEN, {"of": call.step} if acted else None)
+            return Found(
+                Answer.HAPPENED if acted else Answer.DID_NOT_HAPPEN, {"of": call.step} if acted else None
+            )
 
         return probe
 

@@ -2,7 +2,7 @@
 
 What one turn of the event loop submits is handed to the writer thread together, and the loop stands still
 until the thread sleeps again: so the same run makes the same commits, of the same batches, every time. Other
-time is virtual. When the disk says that the process is dead, the loop is left at once and never entered again.
+time is virtual. When the disk says that the process is dead, the loop is left at once, for ever.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from tests.kill_points.troubles import Killed
+
 from sagacity_engine.batch import Batch, Settle
 from sagacity_engine.errors import JournalRefused
 from sagacity_engine.sqlite_connection import Connect
@@ -20,7 +22,6 @@ from sagacity_engine.sqlite_file import Durability
 from sagacity_engine.sqlite_journal import SqliteJournal
 from sagacity_engine.sqlite_writer import SqliteWriter
 from sagacity_engine.testing.virtual_loop import VirtualLoop
-from tests.kill_points.troubles import Killed
 
 T = TypeVar("T")
 Blocking = TypeVar("Blocking")
@@ -37,7 +38,12 @@ class StepwiseJournal(SqliteJournal):
     """Keeps what is submitted until the loop has nothing else to do; `kept` is all that was acknowledged."""
 
     def __init__(
-        self, path: Path, connect: Connect, clock: Callable[[], float], kept: list[Batch], durability: Durability
+        self,
+        path: Path,
+        connect: Connect,
+        clock: Callable[[], float],
+        kept: list[Batch],
+        durability: Durability,
     ) -> None:
         super().__init__(path, connect=connect, clock=clock, durability=durability, lease_s=30.0)
         self.kept = kept
@@ -107,9 +113,11 @@ class StepwiseLoop(VirtualLoop):
         self.journal = journal
         self.disk = disk
         self.set_debug(False)  # The writer thread tells a loop that stands still.
-        self._selector = _Select(self, self._selector)
+        setattr(self, "_selector", _Select(self, self._selector))  # noqa: B010  the virtual loop's is its own kind
 
-    def run_blocking(self, func: Callable[[], Blocking]) -> tuple[Blocking | None, BaseException | None, float]:
+    def run_blocking(
+        self, func: Callable[[], Blocking]
+    ) -> tuple[Blocking | None, BaseException | None, float]:
         done = super().run_blocking(func)
         if self.disk.dead:
             raise Killed
@@ -117,7 +125,7 @@ class StepwiseLoop(VirtualLoop):
 
 
 def run_life(loop: StepwiseLoop, main: Coroutine[Any, Any, T]) -> T:
-    """What the coroutine returns; raises `Killed` when the process died, after which nothing of it is left."""
+    """What the coroutine returns; raises `Killed` when the process died, of which nothing is left then."""
     asyncio.set_event_loop(loop)
     try:
         return loop.run_until_complete(main)

@@ -8,20 +8,23 @@ there already, or, where the making of the journal itself is to be killed, on no
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+from tests.kill_points.failing_disk import FailingDisk
+from tests.kill_points.lives import FILE, Ground, Told, judged, live
+from tests.kill_points.shapes import SHAPES
+from tests.kill_points.troubles import Fault
 
 from sagacity_engine.sqlite_file import Durability
 from sagacity_engine.sqlite_journal import SqliteJournal
 from sagacity_engine.testing.failpoints import Failpoints, Failure
-from tests.kill_points.failing_disk import FailingDisk
-from tests.kill_points.lives import FILE, Ground, Told, breaches, live, lost
-from tests.kill_points.shapes import SHAPES
-from tests.kill_points.troubles import Fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +88,7 @@ def tell(point: Point) -> Verdict:
             told.wrong.append("the last life could not open the journal")
         return Verdict(
             point,
-            tuple(lost(told, folder)),
-            tuple(breaches(told, folder)),
+            *judged(told, folder),
             frozenset(told.ended),
             tuple(counts),
             tuple(died),
@@ -99,10 +101,10 @@ class StatementGround(Failpoints):
     def __init__(self, folder: Path, fault: StatementFault | None) -> None:
         self._folder = folder
         self._left: dict[str, bytes] = {}
-        if fault is None:
-            super().__init__()
-        else:
-            super().__init__(fault.at, fault.failure, times=fault.times, on_death=self._keep)
+        fault = fault or StatementFault(Failure.FAIL_BEFORE, 0)
+        super().__init__(
+            fault.at, fault.failure, times=fault.times, on_death=self._keep, connect=_connect_unsynced
+        )
 
     def _keep(self) -> None:
         self._left = _files(self._folder)
@@ -114,6 +116,19 @@ class StatementGround(Failpoints):
 
     def close(self) -> None:
         """There is nothing to take away."""
+
+
+class _Unsynced(sqlite3.Connection):
+    """Nobody takes the power away here, so nothing waits for the disk."""
+
+    def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
+        if sql.startswith("PRAGMA synchronous"):
+            sql = "PRAGMA synchronous = OFF"
+        return super().execute(sql, *parameters)
+
+
+def _connect_unsynced(path: str) -> sqlite3.Connection:
+    return sqlite3.connect(path, isolation_level=None, check_same_thread=False, factory=_Unsynced)
 
 
 def _ground(folder: Path, fault: AnyFault | None) -> Ground:
@@ -134,9 +149,7 @@ def empty_journal() -> bytes:
 
 def _files(folder: Path) -> dict[str, bytes]:
     return {
-        path.name: path.read_bytes()
-        for path in folder.iterdir()
-        if not path.name.endswith(("-shm", "-lock"))
+        path.name: path.read_bytes() for path in folder.iterdir() if not path.name.endswith(("-shm", "-lock"))
     }
 
 
@@ -153,5 +166,3 @@ def _folder(workshop: Path, number: int) -> Path:
     folder = workshop / str(number)
     folder.mkdir()
     return folder
-
-

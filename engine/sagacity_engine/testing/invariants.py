@@ -142,6 +142,8 @@ class _Checker:
         yield from start_breaches(story, event)
         match event.direction:
             case Direction.FORWARD:
+                if story.steps[event.step].excused:  # It runs again after all.
+                    story.steps[event.step].begin_anew(new_round=story.steps[event.step].gone)
                 yield from forward_breaches(story, event)
                 story.rely(event.step)
             case Direction.PROBE:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -14,17 +13,18 @@ from sagacity_engine.plan import Plan
 from sagacity_engine.saga import Saga
 from sagacity_engine.strategy import Strategy
 from sagacity_engine.testing.random_plans import random_plan
+from sagacity_engine.testing.sim_witness import Witness
 
 ADVICE_BUDGET_S = 0.2
 """How long the simulated engine waits for advice, in virtual seconds."""
 
 
 class SimAdvisor:
-    """Advises at random. `fault` is told of whatever is wrong with its advice."""
+    """Advises at random."""
 
-    def __init__(self, rng: Random, fault: Callable[[str], None]) -> None:
+    def __init__(self, rng: Random, witness: Witness) -> None:
         self._rng = rng
-        self._fault = fault
+        self._fault = witness.fault
 
     async def advise(self, saga: Saga, launch: Launch) -> Advice:
         """A legal plan most of the time."""
@@ -67,5 +67,3 @@ def _spoilt(plan: Plan, rng: Random) -> Plan:
     )
     chosen: Plan = rng.choice(spoilt)
     return chosen
-
-

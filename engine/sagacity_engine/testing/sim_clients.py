@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
@@ -12,6 +11,7 @@ from sagacity_engine.events import Status
 from sagacity_engine.host import Engine
 from sagacity_engine.results import RunResult
 from sagacity_engine.testing.sim_engines import Died, Engines
+from sagacity_engine.testing.sim_witness import Witness
 
 TRIES_MAX = 8
 
@@ -29,15 +29,13 @@ class Order:
 class Clients:
     """Places orders. `started` and `ended` are what engines have acknowledged."""
 
-    def __init__(
-        self, engines: Engines, rng: Random, note: Callable[[str], None], mark: Callable[[str, str], None]
-    ) -> None:
+    def __init__(self, engines: Engines, rng: Random, witness: Witness) -> None:
         self.started: set[str] = set()
         self.ended: dict[str, Status] = {}
         self._engines = engines
         self._rng = rng
-        self._note = note
-        self._mark = mark
+        self._note = witness.note
+        self._mark = witness.mark
 
     async def place(self, order: Order) -> None:
         """Starts the run, however often it takes, and perhaps waits for its result."""
@@ -55,7 +53,9 @@ class Clients:
         for _ in range(TRIES_MAX):
             hurried = self._rng.random() < 0.03
             try:
-                await self._engines.ask(lambda engine, hurried=hurried: _start(engine, order, hurried=hurried))
+                await self._engines.ask(
+                    lambda engine, hurried=hurried: _start(engine, order, hurried=hurried)
+                )
                 self.started.add(order.run_id)
                 return
             except Died:

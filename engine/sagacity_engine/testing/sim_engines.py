@@ -14,15 +14,18 @@ from typing import Any
 
 from sagacity_engine.advisor import Advisor
 from sagacity_engine.batch import Batch
+from sagacity_engine.breaker import BreakerState
 from sagacity_engine.errors import JournalRefused
 from sagacity_engine.events import AttemptStarted, Direction, Event, RolledBack
 from sagacity_engine.handlers import BoundSaga
 from sagacity_engine.host import Engine
 from sagacity_engine.listeners import Listeners, Told
 from sagacity_engine.run_state import RunState
-from sagacity_engine.service_guards import ServiceGuards, ServicePolicy
+from sagacity_engine.saga import Step
+from sagacity_engine.service_guards import ServicePolicy
 from sagacity_engine.testing.sim_advice import ADVICE_BUDGET_S
 from sagacity_engine.testing.sim_journal import Disk, Fate, SimJournal
+from sagacity_engine.testing.sim_witness import Witness
 from sagacity_engine.testing.virtual_loop import Process, VirtualLoop
 
 WALL_S = 1_700_000_000.0
@@ -58,11 +61,9 @@ class Life:
 
 
 class Engines:
-    """Keeps an engine open on the disk, whatever happens to it. `note` is told what came up."""
+    """Keeps an engine open on the disk, whatever happens to it; `crash` is the chance that a commit kills."""
 
-    def __init__(
-        self, loop: VirtualLoop, rng: Random, make: Make, crash: float, note: Callable[[str], None]
-    ) -> None:
+    def __init__(self, loop: VirtualLoop, rng: Random, make: Make, crash: float, witness: Witness) -> None:
         self.disk = Disk(loop, rng, self._fate, self._died)
         self.crash = crash
         self.current: Life | None = None
@@ -71,7 +72,7 @@ class Engines:
         self._loop = loop
         self._rng = rng
         self._make = make
-        self._note = note
+        self._note = witness.note
         self._lives: list[Life] = []
         self._next: Life | None = None
         self._up = asyncio.Event()
@@ -88,9 +89,12 @@ class Engines:
         """The engine that is being opened."""
         return next((life for life in self._lives[-1:] if not life.up and not life.over.is_set()), None)
 
-    def guards(self) -> ServiceGuards | None:
-        """The guards of the engine that is open."""
-        return None if self.current is None else self.current.engine.guards
+    def breaker_is_open(self, step: Step) -> bool:
+        """Whether the open engine would leave the step's service alone now."""
+        if step.breaker is None or self.current is None:
+            return False
+        guard = self.current.engine.guards.of(step.service)
+        return guard.state(step.breaker, self.clock()) is BreakerState.OPEN
 
     def is_stale(self, process: Process | None) -> bool:
         """Whether the process is of an engine that was taken over and does not know it."""
@@ -265,7 +269,9 @@ def _calls(told: tuple[RunState, Event]) -> bool:
 
 def _delicate(batch: Batch) -> bool:
     """Whether the commit says that the run turns, or that several undos begin."""
-    undos = sum(isinstance(each, AttemptStarted) and each.direction is Direction.UNDO for each in batch.events)
+    undos = sum(
+        isinstance(each, AttemptStarted) and each.direction is Direction.UNDO for each in batch.events
+    )
     return undos > 1 or any(isinstance(each, RolledBack) for each in batch.events)
 
 

@@ -15,7 +15,7 @@ from random import Random
 from sagacity_engine import codec
 from sagacity_engine.batch import Batch, JournalFenced, Request, Settle, appended, require_whole
 from sagacity_engine.errors import JournalRefused
-from sagacity_engine.events import Event, Status
+from sagacity_engine.events import AttemptStarted, Direction, Event, Status
 from sagacity_engine.memory_journal import MemoryJournal
 from sagacity_engine.run_lines import RunSummary
 from sagacity_engine.saga import Saga
@@ -54,6 +54,8 @@ class Disk:
         self.epoch = 0
         self.owner: SimJournal | None = None
         self.lengths: dict[str, int] = {}  # How many events of a run are durable.
+        self.order: list[Batch] = []  # What became durable, in its order.
+        self.intents: dict[tuple[str, str, Direction], int] = {}  # The latest attempt that is written down.
         self.refused = 0  # Batches that found it full.
         self.fenced = 0  # Batches of engines that had been taken over.
         self.carried_out = 0  # Requests answered in favour.
@@ -72,6 +74,10 @@ class Disk:
         """Makes a batch durable, unless it does not follow what is."""
         if batch.seq == self.lengths.get(batch.run_id, 0) + 1:
             self.lengths[batch.run_id] = batch.seq + len(batch.events) - 1
+            self.order.append(batch)
+            for event in batch.events:
+                if isinstance(event, AttemptStarted):
+                    self.intents[batch.run_id, event.step, event.direction] = event.attempt
         self.kept.submit(batch, settle)
 
     def refusal(self, journal: SimJournal) -> JournalRefused | None:

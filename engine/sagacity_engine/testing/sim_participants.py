@@ -19,6 +19,7 @@ from sagacity_engine.errors import FailureClass, StepError
 from sagacity_engine.events import Answer
 from sagacity_engine.handlers import Call, Found
 from sagacity_engine.testing.effects import Effect
+from sagacity_engine.testing.sim_witness import Witness
 
 
 class Sort(Enum):
@@ -30,8 +31,8 @@ class Sort(Enum):
 
 
 class Participants:
-    """All participants of a simulation. `mark` is told, by run id, what came up; `clock` gives seconds;
-    `intents` says how many attempts at a run's step are on their way at most.
+    """All participants of a simulation. `clock` gives seconds; `intents` says how many attempts at a run's
+    step are on their way at most.
 
     `ledger` holds, by run id, what took effect. An action of a naive participant that comes after its own
     undo, which nobody promises to prevent, is a stray and is left out.
@@ -39,12 +40,12 @@ class Participants:
 
     def __init__(
         self,
-        mark: Callable[[str, str], None],
+        witness: Witness,
         clock: Callable[[], float],
         intents: Callable[[str, str], int],
     ) -> None:
         self.ledger: dict[str, list[Effect]] = {}
-        self._mark = mark
+        self._mark = witness.mark
         self._intents = intents
         self._standing: dict[str, Any] = {}  # What actions left that stand, by key.
         self._gone: set[str] = set()  # Actions undone, which may not act any more, by key.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from random import Random
 
 from sagacity_engine import machine
@@ -31,6 +31,7 @@ from sagacity_engine.run_state import RunState
 from sagacity_engine.testing.sim_engines import Died, Engines
 from sagacity_engine.testing.sim_participants import Participants
 from sagacity_engine.testing.sim_services import SimServices
+from sagacity_engine.testing.sim_witness import Witness
 
 WHO, WHY = "Asha", "she looked into it"
 PATIENCE = 4
@@ -46,13 +47,13 @@ class People:
         rng: Random,
         participants: Participants,
         services: SimServices,
-        note: Callable[[str], None],
+        witness: Witness,
     ) -> None:
         self._engines = engines
         self._rng = rng
         self._participants = participants
         self._services = services
-        self._note = note
+        self._note = witness.note
         self._tries: Counter[str] = Counter()
         self._errands: set[asyncio.Task[None]] = set()
         self.kept = engines.disk.kept
@@ -127,7 +128,9 @@ class People:
                 approve = self._rng.random() < 0.75
                 payload = self._rng.choice((None, {"note": "fine"}))
                 signal = step.approval.signal
-                self._ask(run_id, SignalReceived(at=0.0, name=signal, approve=approve, payload=payload, who=WHO))
+                self._ask(
+                    run_id, SignalReceived(at=0.0, name=signal, approve=approve, payload=payload, who=WHO)
+                )
 
     def _settle(self, state: RunState) -> None:
         """Takes one of the actions that may be taken now; gives the run up when that has not helped."""

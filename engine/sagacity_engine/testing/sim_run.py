@@ -91,9 +91,7 @@ class Run:
 
     def succeeded(self, step: str, direction: Direction) -> bool:
         """Whether some attempt of the step succeeded."""
-        return any(
-            event.step == step and event.direction is direction for event in self.of(AttemptSucceeded)
-        )
+        return any(event.step == step and event.direction is direction for event in self.of(AttemptSucceeded))
 
     def acted(self, step: str, direction: Direction, attempt: int) -> bool:
         """Whether this attempt took effect."""

@@ -15,15 +15,15 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from sagacity_engine.breaker import BreakerState
 from sagacity_engine.errors import FailureClass, OutcomeUnknown, StepError, TerminalError
 from sagacity_engine.events import Direction
 from sagacity_engine.handlers import Action, BoundSaga, Call, Handler, bind
 from sagacity_engine.saga import Saga, Step
-from sagacity_engine.service_guards import ServiceGuards
+from sagacity_engine.testing.sim_engines import Engines
 from sagacity_engine.testing.sim_participants import Participants, Sort
 from sagacity_engine.testing.sim_weather import Ill, Weather
-from sagacity_engine.testing.virtual_loop import Process, VirtualLoop, current_process
+from sagacity_engine.testing.sim_witness import Witness
+from sagacity_engine.testing.virtual_loop import VirtualLoop, current_process
 
 FOREVER_S = 10_000.0
 """Longer than any timeout of a simulated saga."""
@@ -42,7 +42,7 @@ class Answer:
 
 
 class SimServices:
-    """Makes functions for sagas. `fault` is told of everything that goes wrong, `mark` of what came up."""
+    """Makes functions for sagas."""
 
     def __init__(
         self,
@@ -50,20 +50,17 @@ class SimServices:
         rng: Random,
         weather: Weather,
         participants: Participants,
-        fault: Callable[[str], None],
-        mark: Callable[[str, str], None],
-        wall: Callable[[], float],
+        witness: Witness,
     ) -> None:
-        self._wall = wall
         self.weather = weather
         self.stuck: set[tuple[str, str]] = set()  # Undos that fail until they are mended, by run and step.
-        self.guards: Callable[[], ServiceGuards | None] = lambda: None  # Of the engine that is open.
-        self.is_stale: Callable[[Process | None], bool] = lambda _: False
+        self.engines: Engines | None = None  # Who calls, once they are there.
         self._loop = loop
         self._rng = rng
         self._participants = participants
-        self._fault = fault
-        self._mark = mark
+        self._witness = witness
+        self._fault = witness.fault
+        self._mark = witness.mark
         self._context = copy_context()
         self._seen: set[tuple[str, str]] = set()
         self._replied: dict[tuple[str, str, int], bool] = {}  # Whether the first of an action's calls did.
@@ -161,8 +158,7 @@ class SimServices:
             call.heartbeat()
 
     def _send(self, call: Call, way: Answer, reach: Action) -> _Parcel:
-        if self.is_stale(current_process()):
-            self._mark(call.run_id, "call of an engine that had been taken over")
+        self._look_at(call)
         parcel = _Parcel(call, reach)
         if way.arrives_s == 0.0:
             parcel.arrive()
@@ -171,6 +167,17 @@ class SimServices:
         if way.again_s is not None:
             self._loop.call_later(way.again_s, _Parcel(call, reach).arrive, context=self._context)
         return parcel
+
+    def _look_at(self, call: Call) -> None:
+        """Write-ahead: no call is made before its intent is durable."""
+        if self.engines is None:
+            return
+        written = self.engines.disk.intents.get((call.run_id, call.step, call.direction), 0)
+        if written < call.attempt:
+            which = f"{call.direction.value}, attempt {call.attempt}"
+            self._witness.accident(f"run {call.run_id}: I7 {call.step!r} was called ({which}) unwritten")
+        if self.engines.is_stale(current_process()):
+            self._mark(call.run_id, "call of an engine that had been taken over")
 
     def _forward(self, step: Step, call: Call, sort: Sort) -> Answer:
         way = self._weathered(step, undo=False)
@@ -230,11 +237,8 @@ class SimServices:
         )
 
     def _back(self, step: Step, call: Call) -> Answer:
-        guards = self.guards()
-        if step.breaker is not None and guards is not None:
-            state = guards.of(step.service).state(step.breaker, self._wall())
-            if state is BreakerState.OPEN:
-                self._mark(call.run_id, "undo made though the breaker was open")
+        if self.engines is not None and self.engines.breaker_is_open(step):
+            self._mark(call.run_id, "undo made though the breaker was open")
         if call.attempt == 1 and (call.run_id, call.step) not in self._seen:
             self._seen.add((call.run_id, call.step))
             if not self.weather.calm and self._rng.random() < self.weather.stuck_undos:

@@ -71,9 +71,7 @@ def _let_through(run: Run) -> bool:
 
 def _hedged(run: Run, kind: type[AttemptFailed | AttemptUnknown]) -> bool:
     twice = {(event.step, event.attempt) for event in run.of(AttemptHedged)}
-    return any(
-        (event.step, event.attempt) in twice and event.direction is FORWARD for event in run.of(kind)
-    )
+    return any((event.step, event.attempt) in twice and event.direction is FORWARD for event in run.of(kind))
 
 
 def _came_back_later(run: Run) -> bool:
@@ -134,10 +132,12 @@ DOUBTS: dict[str, Predicate] = {
     "retry found what an earlier attempt had done": _found_by_retry,
     "refused step was undone as well": _refused_then_undone,
     "timed out and tried again": lambda run: any(map(run.tried_again, _timed_out(run))),
-    "timed out and went on without": lambda run: run.completed
-    and any(
-        run.saga.by_name[event.step].optional and not run.succeeded(event.step, FORWARD)
-        for event in _timed_out(run)
+    "timed out and went on without": lambda run: (
+        run.completed
+        and any(
+            run.saga.by_name[event.step].optional and not run.succeeded(event.step, FORWARD)
+            for event in _timed_out(run)
+        )
     ),
     "timed out and compensated as the plan says": lambda run: any(
         run.started.plan.by_name[event.step].on_timeout is OnTimeout.COMPENSATE for event in _timed_out(run)
@@ -158,8 +158,9 @@ DOUBTS: dict[str, Predicate] = {
     "service's retry budget refused": lambda run: any(
         event.retry_refused for event in (*run.of(AttemptFailed), *run.of(AttemptUnknown))
     ),
-    "run's retry budget was spent": lambda run: run.saga.retry_budget is not None
-    and 0 < run.saga.retry_budget <= run.states[-1].retries,
+    "run's retry budget was spent": lambda run: (
+        run.saga.retry_budget is not None and 0 < run.saga.retry_budget <= run.states[-1].retries
+    ),
     "participant asked for time and got it": _came_back_later,
     "terminal refusal": lambda run: any(event.terminal for event in run.of(AttemptFailed)),
     "both calls of a hedge failed": lambda run: _hedged(run, AttemptFailed),

@@ -29,9 +29,7 @@ def _at(kind: type[CancelRequested | DeadlineReached], holds: Callable[[RunState
     return lambda run: any(holds(state) for _, state in run.with_state(kind))
 
 
-def _acted(
-    action: Action, holds: Callable[[RunState, OperatorActed], bool] = lambda *_: True
-) -> Predicate:
+def _acted(action: Action, holds: Callable[[RunState, OperatorActed], bool] = lambda *_: True) -> Predicate:
     return lambda run: any(
         event.action is action and holds(state, event) for event, state in run.with_state(OperatorActed)
     )

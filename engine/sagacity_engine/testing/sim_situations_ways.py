@@ -29,9 +29,7 @@ def _alternative_failed(run: Run) -> bool:
 
 
 def _alternative_after_undo(run: Run) -> bool:
-    undone = {
-        event.step: event.at for event in run.of(AttemptSucceeded) if event.direction is UNDO
-    }
+    undone = {event.step: event.at for event in run.of(AttemptSucceeded) if event.direction is UNDO}
     return any(
         run.saga.by_name[event.step].alternative_to in undone
         and undone[run.saga.by_name[event.step].alternative_to] <= event.at
@@ -43,7 +41,9 @@ def _alternative_succeeded(run: Run) -> bool:
     return any(run.succeeded(name, FORWARD) for name in run.saga.alternatives.values()) and run.completed
 
 
-def _inner(run: Run, kind: type[AttemptSucceeded | AttemptFailed | AttemptUnknown], direction: Direction) -> bool:
+def _inner(
+    run: Run, kind: type[AttemptSucceeded | AttemptFailed | AttemptUnknown], direction: Direction
+) -> bool:
     return any(
         run.saga.by_name[event.step].sub_saga is not None and event.direction is direction
         for event in run.of(kind)
@@ -97,8 +97,9 @@ def _held_up(run: Run) -> bool:
 
 WAYS: dict[str, Predicate] = {
     "went back to a savepoint, then completed": lambda run: bool(run.of(RolledBack)) and run.completed,
-    "went back to a savepoint, then compensated": lambda run: bool(run.of(RolledBack))
-    and Status.COMPENSATED in run.statuses,
+    "went back to a savepoint, then compensated": lambda run: (
+        bool(run.of(RolledBack)) and Status.COMPENSATED in run.statuses
+    ),
     "went back to a savepoint twice": lambda run: len(run.of(RolledBack)) > 1,
     "stuck on the way back to a savepoint": _stuck_on_the_way_back,
     "alternative stood in": _alternative_succeeded,
@@ -111,8 +112,9 @@ WAYS: dict[str, Predicate] = {
     "inner run waited for a person, and so did the outer one": _held_up,
     "undos side by side": _side_by_side,
     "undos in strict reverse order": _strict,
-    "step left out": lambda run: run.completed
-    and any(step.phase is StepPhase.SKIPPED for step in run.states[-1].steps.values()),
+    "step left out": lambda run: (
+        run.completed and any(step.phase is StepPhase.SKIPPED for step in run.states[-1].steps.values())
+    ),
     "optional step taken back while the run went on": _stray,
     "compensation failed for good": _attended("its compensation failed for good"),
     "effect stands without a compensation": _attended("its effect stands"),

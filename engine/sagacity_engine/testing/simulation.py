@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from random import Random
 from typing import Any
 
-from sagacity_engine.events import AttemptStarted, Direction
+from sagacity_engine.events import Direction
 from sagacity_engine.parts import Breaker
 from sagacity_engine.saga import Saga
 from sagacity_engine.service_guards import ServicePolicy
@@ -29,8 +28,10 @@ from sagacity_engine.testing.sim_engines import WALL_S, Engines, Make
 from sagacity_engine.testing.sim_judge import Judge
 from sagacity_engine.testing.sim_participants import Participants
 from sagacity_engine.testing.sim_people import People
+from sagacity_engine.testing.sim_report import Report
 from sagacity_engine.testing.sim_services import SimServices
 from sagacity_engine.testing.sim_weather import random_weather
+from sagacity_engine.testing.sim_witness import Witness
 from sagacity_engine.testing.virtual_loop import VirtualLoop, run_in_virtual_time
 
 RUNS = 24
@@ -43,34 +44,6 @@ SETTLES_S_MAX = 3_000.0
 """How long after all trouble the last run may still be open, in virtual seconds."""
 
 SERVICES = tuple(f"service-{number}" for number in range(1, 5))
-
-
-@dataclass(slots=True)
-class Report:
-    """What one or more days came to. `journals` holds every run's records when they were asked for."""
-
-    runs: int = 0
-    inner_runs: int = 0
-    events: int = 0
-    crashes: int = 0
-    virtual_s: float = 0.0
-    faults: Counter[str] = field(default_factory=Counter)
-    situations: Counter[str] = field(default_factory=Counter)
-    statuses: Counter[str] = field(default_factory=Counter)
-    breaches: list[str] = field(default_factory=list)
-    journals: dict[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
-
-    def add(self, other: Report) -> None:
-        """Adds another day's."""
-        self.runs += other.runs
-        self.inner_runs += other.inner_runs
-        self.events += other.events
-        self.crashes += other.crashes
-        self.virtual_s += other.virtual_s
-        self.faults += other.faults
-        self.situations += other.situations
-        self.statuses += other.statuses
-        self.breaches += other.breaches
 
 
 def simulate(seed: int, runs: int = RUNS, *, keep_journals: bool = False) -> Report:
@@ -105,41 +78,31 @@ class _Day:
     def __init__(self, loop: VirtualLoop, seed: int, runs: int) -> None:
         self.seed = seed
         self.loop = loop
-        self.faults: Counter[str] = Counter()
-        self.notes: Counter[str] = Counter()
-        self.marks: dict[str, set[str]] = {}
-        self.accidents: list[str] = []
+        self.witness = Witness()
         rng = self._rng("day")
         self.weather = random_weather(rng, SERVICES, TROUBLE_S)
-        self.participants = Participants(self._mark, lambda: WALL_S + loop.time(), self._intents)
+        self.participants = Participants(self.witness, lambda: WALL_S + loop.time(), self._intents)
         self.services = SimServices(
-            loop,
-            self._rng("services"),
-            self.weather,
-            self.participants,
-            self._fault,
-            self._mark,
-            lambda: self.engines.clock(),
+            loop, self._rng("services"), self.weather, self.participants, self.witness
         )
         sagas = [_tempered(random_saga(rng, name=f"saga-{number}"), rng) for number in range(runs)]
         make = Make(
             sagas=[self.services.bound(saga) for saga in sagas],
-            advisor=SimAdvisor(self._rng("advice"), self._fault) if rng.random() < 0.7 else None,
+            advisor=SimAdvisor(self._rng("advice"), self.witness) if rng.random() < 0.7 else None,
             services=rng.choice(_POLICIES),
             max_runs=rng.choice((3, 1_000)),
             max_threads=rng.choice((2, 32)),
         )
-        self.engines = Engines(loop, self._rng("engines"), make, self.weather.crash, self._note)
-        self.clients = Clients(self.engines, self._rng("clients"), self._note, self._mark)
+        self.engines = Engines(loop, self._rng("engines"), make, self.weather.crash, self.witness)
+        self.services.engines = self.engines
+        self.clients = Clients(self.engines, self._rng("clients"), self.witness)
         self.people = People(
-            self.engines, self._rng("people"), self.participants, self.services, self._note
+            self.engines, self._rng("people"), self.participants, self.services, self.witness
         )
         self.orders = [
             Order(rng.uniform(0.0, LAUNCHES_S), saga.name, f"{seed}-{number}", rng.randint(1, 2))
             for number, saga in enumerate(sagas)
         ]
-        self.services.guards = self.engines.guards
-        self.services.is_stale = self.engines.is_stale
         loop.set_exception_handler(self._accident)
 
     async def play(self) -> None:
@@ -154,7 +117,7 @@ class _Day:
         await self._rest()
         for task in (*background, *clients):
             if task.done() and not task.cancelled() and (problem := task.exception()) is not None:
-                self.accidents.append(f"{type(problem).__name__}: {problem}")
+                self.witness.accident(f"{type(problem).__name__}: {problem}")
         for client in clients:
             client.cancel()
         await self.engines.close()
@@ -163,17 +126,19 @@ class _Day:
 
     def report(self, *, keep_journals: bool) -> Report:
         """What the day came to."""
-        judge = Judge(self.seed, self.engines, self.clients, self.participants, self.marks)
-        report = judge.judged(Report(), keep_journals=keep_journals)
-        report.faults += self.faults
-        disk = self.engines.disk
-        self.notes["fence refused a stale writer"] += disk.fenced
-        self.notes["request through the journal was carried out"] += disk.carried_out
-        self.notes["answered request was asked again after a crash"] += disk.forgotten
-        report.situations += self.notes
+        judge = Judge(self.engines, self.clients, self.participants, self.witness.marks)
+        report = judge.judged(keep_journals=keep_journals)
+        disk, notes = self.engines.disk, self.witness.notes
+        notes["fence refused a stale writer"] += disk.fenced
+        notes["request through the journal was carried out"] += disk.carried_out
+        notes["answered request was asked again after a crash"] += disk.forgotten
+        self.witness.faults["engine killed"] += self.engines.deaths
+        report.faults += self.witness.faults
+        report.situations += notes
         report.crashes += self.engines.deaths
         report.virtual_s += self.loop.time()
-        report.breaches += [f"seed {self.seed}: {words}" for words in self.accidents]
+        found = (*report.breaches, *self.witness.accidents)
+        report.breaches = [f"seed {self.seed}: {words}" for words in found]
         return report
 
     async def _trouble(self) -> None:
@@ -202,9 +167,9 @@ class _Day:
             await asyncio.sleep(seconds)
         finally:
             disk.full = False
-        self.faults["disk full"] += 1
+        self.witness.fault("disk full")
         if disk.refused > before:
-            self._note("runs were parked until the disk had room")
+            self.witness.note("runs were parked until the disk had room")
 
     def _calm(self, troubles: list[asyncio.Future[Any]]) -> None:
         for task in troubles:
@@ -224,27 +189,13 @@ class _Day:
     def _rng(self, what: str) -> Random:
         return Random(f"{self.seed}/{what}")
 
-    def _fault(self, what: str) -> None:
-        self.faults[what] += 1
-
-    def _note(self, what: str) -> None:
-        self.notes[what] += 1
-
-    def _mark(self, run_id: str, what: str) -> None:
-        self.marks.setdefault(run_id, set()).add(what)
-
     def _intents(self, run_id: str, step: str) -> int:
-        attempts = (
-            event.attempt
-            for event in self.engines.disk.kept.read(run_id)
-            if isinstance(event, AttemptStarted) and event.step == step and event.direction is Direction.FORWARD
-        )
-        return max(attempts, default=0)
+        return self.engines.disk.intents.get((run_id, step, Direction.FORWARD), 0)
 
     def _accident(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         del loop
         problem = context.get("exception")
-        self.accidents.append(f"{context.get('message')}: {type(problem).__name__}: {problem}")
+        self.witness.accident(f"{context.get('message')}: {type(problem).__name__}: {problem}")
 
 
 def _tempered(saga: Saga, rng: Random) -> Saga:

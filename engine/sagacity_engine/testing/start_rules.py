@@ -72,9 +72,10 @@ def _order_breaches(story: Story, name: str) -> Iterator[str]:
         if not is_settled(story, before):
             yield f"I2 step {name!r} was started before {before!r} was settled"
     replaced = story.saga.by_name[name].alternative_to
-    if replaced and not (story.goes_forward(replaced) and story.steps[replaced].open is None):
+    first = story.steps[name].tries(FORWARD) == 0  # Later a person may have sent the other's undo off again.
+    if replaced and not (story.goes_forward(replaced) and (not first or story.steps[replaced].open is None)):
         yield f"I2 step {name!r} was started in place of {replaced!r}, which was not given up"
-    elif replaced and not no_undo_owed(story, replaced):
+    elif replaced and first and not no_undo_owed(story, replaced):
         yield f"I3 step {name!r} was started beside {replaced!r}, whose effect may stand"
 
 

@@ -43,6 +43,7 @@ class StepStory:
     by_hand: bool = False  # In some round a person said what became of it.
     undo_begun: bool = False
     stray: bool = False  # Its undo began while the run went forward.
+    excused: bool = False  # A redriven run may or may not need it: whether it had turned back, none can tell.
     relied_on: bool = False  # Something went on in the belief that this step was given up.
     last: Unhappy | None = None  # How the last action ended, if not well.
     last_clock: float = 0.0
@@ -60,7 +61,7 @@ class StepStory:
         self.fresh = Counter(self.made)
         self.open = None
         self.first_clock = self.last = self.last_undo = None
-        self.relied_on = self.skipped = self.undo_begun = self.stray = False
+        self.relied_on = self.skipped = self.undo_begun = self.stray = self.excused = False
         if new_round:
             self.round += 1
             self.landed = self.maybe = self.gone = False

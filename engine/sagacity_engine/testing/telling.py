@@ -157,12 +157,16 @@ def _redrive(story: Story) -> None:
     in_doubt = story.pivot_may_have_landed and not story.committed
     for name, step in story.steps.items():
         kept = step.skipped or (step.landed and not step.gone) or _goes_without(story, name)
-        if not kept and step.made[Direction.FORWARD]:
-            last = step.last
-            step.begin_anew(new_round=step.gone)
-            if in_doubt:  # The events do not tell whether the run had turned back, so this may not run again.
-                step.last = last
-            _ask_again(story, name)
+        if kept or not step.made[Direction.FORWARD]:
+            continue
+        if in_doubt and story.saga.by_name[name].optional:
+            step.excused = True
+            continue
+        last = step.last
+        step.begin_anew(new_round=step.gone)
+        if in_doubt:  # The events do not tell whether the run had turned back, so this may not run again.
+            step.last = last
+        _ask_again(story, name)
 
 
 def _goes_without(story: Story, name: str) -> bool:

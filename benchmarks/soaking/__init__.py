@@ -1,0 +1,1 @@
+"""The processes of the soak: a ledger that outlives everybody, engines that are killed, and the verdict."""
