@@ -23,6 +23,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LAST_S_MAX = 120.0
+REFUSED, FENCED = 3, 4
+"""How an engine's process ends whose journal is another's, or was taken over."""
 
 
 class Soak:
@@ -64,7 +66,7 @@ class Soak:
         second = self._engine("more")
         try:
             second.wait(1.5)
-            self.counts["second engines refused"] += second.returncode == 3
+            self.counts["second engines refused"] += second.returncode == REFUSED
         except subprocess.TimeoutExpired:
             self.counts["second engines that took the journal"] += 1
         self._kill(second)
@@ -77,7 +79,11 @@ class Soak:
         time.sleep(self._rng.uniform(0.5, 1.5))
         self.counts["takeovers"] += second.poll() is None
         first.send_signal(signal.SIGCONT)
-        time.sleep(self._rng.uniform(0.0, 0.5))
+        try:
+            first.wait(1.5)
+            self.counts["first engines fenced"] += first.returncode == FENCED
+        except subprocess.TimeoutExpired:
+            pass  # Nobody took over.
         self._kill(second)
         self.counts["engines killed"] += 1
 

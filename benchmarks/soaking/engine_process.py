@@ -2,7 +2,7 @@
 
 It prints what it has been told to be true, one line each: `accepted ID` when a start is durable, `ended ID
 STATUS` when a result has come. It ends with `REFUSED` when the journal is another's, and with `FENCED` when
-another process has taken the journal over.
+another process has taken it over.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.soaking.sagas import bound_sagas
+
 from sagacity_engine import Engine, EngineError, JournalRefused, RunSummary, SqliteJournal, Status
 from sagacity_engine.events import RunStarted
 

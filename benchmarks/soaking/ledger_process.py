@@ -22,6 +22,7 @@ class Ledger:
     """Answers calls; `what` is act, undo, ask or dump."""
 
     def __init__(self) -> None:
+        self.faults: list[str] = []  # What this program itself did wrong.
         # A probe's answer is final, so that no call of an engine that was stopped can belie it later.
         self._participants = Participants(Witness(), time.time, lambda *_: FOR_GOOD)
 
@@ -29,7 +30,9 @@ class Ledger:
         """What the caller is told."""
         what = message.pop("what")
         if what == "dump":
-            return {run: [asdict(each) for each in held] for run, held in self._participants.ledger.items()}
+            ledger = self._participants.ledger
+            held = {run_id: [asdict(each) for each in effects] for run_id, effects in ledger.items()}
+            return {"held": held, "faults": self.faults}
         call = Call(**{**message, "direction": Direction(message["direction"])})
         try:
             match what:
@@ -51,8 +54,11 @@ async def main(path: str) -> None:
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         line = await reader.readline()
-        if line.endswith(b"\n"):
-            writer.write(json.dumps(ledger.answer(json.loads(line))).encode() + b"\n")
+        try:
+            if line.endswith(b"\n"):
+                writer.write(json.dumps(ledger.answer(json.loads(line))).encode() + b"\n")
+        except Exception as problem:  # noqa: BLE001  the verdict will tell; nobody else listens
+            ledger.faults.append(f"{type(problem).__name__}: {problem}")
         writer.close()
 
     async with await asyncio.start_unix_server(serve, path, limit=1 << 26):

@@ -8,7 +8,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from sagacity_engine import BoundSaga, Call, FailureClass, Handler, OutcomeUnknown, Saga, Step, StepError, bind
+from sagacity_engine import (
+    BoundSaga,
+    Call,
+    FailureClass,
+    Handler,
+    OutcomeUnknown,
+    Saga,
+    Step,
+    StepError,
+    bind,
+)
 from sagacity_engine.events import Answer
 from sagacity_engine.handlers import Found
 from sagacity_engine.parts import OnExpiry
@@ -85,7 +95,7 @@ def ask(path: str, message: bytes) -> bytes:
 
 
 def _message(call: Call, what: str) -> bytes:
-    names = ("run_id", "saga", "step", "attempt", "idempotency_key", "undoes")
+    names = ("run_id", "saga", "step", "attempt", "again")
     fields = {name: getattr(call, name) for name in names}
     return json.dumps({"what": what, "direction": call.direction.value, **fields}).encode() + b"\n"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.soaking.sagas import ask
+
 from sagacity_engine import Direction, SqliteJournal
 from sagacity_engine.events import AttemptUnknown, Event, RunEnded, UnknownReason
 from sagacity_engine.testing import Effect, violations
@@ -31,7 +32,8 @@ class Verdict:
 def reach(folder: Path, accepted: set[str], ended: Mapping[str, str]) -> Verdict:
     """Compares the books; the ledger must still be there, and no engine."""
     verdict = Verdict()
-    ledger = _ledger(folder)
+    ledger, verdict.breaches = _ledger(folder)
+    verdict.effects = sum(map(len, ledger.values()))
     journal = SqliteJournal(folder / "runs.db", read_only=True)
     journal.open()
     try:
@@ -55,21 +57,22 @@ def reach(folder: Path, accepted: set[str], ended: Mapping[str, str]) -> Verdict
         for events in runs.values()
         for event in events
     )
-    verdict.effects = sum(map(len, _ledger(folder).values()))
+    if not (accepted and ended and verdict.effects and verdict.crashed_calls):
+        verdict.breaches.append("the soak did not come to anything: see its figures")
     return verdict
 
 
-def _ledger(folder: Path) -> dict[str, list[Effect]]:
-    dumped: dict[str, list[dict[str, Any]]] = json.loads(ask(str(folder / "ledger"), b'{"what": "dump"}\n'))
-    return {
-        run_id: [Effect(**{**each, "direction": Direction(each["direction"])}) for each in held]
-        for run_id, held in dumped.items()
+def _ledger(folder: Path) -> tuple[dict[str, list[Effect]], list[str]]:
+    """What took effect, by run id, and what went wrong in the ledger itself."""
+    dumped: dict[str, Any] = json.loads(ask(str(folder / "ledger"), b'{"what": "dump"}\n'))
+    held = {
+        run_id: [Effect(**{**each, "direction": Direction(each["direction"])}) for each in effects]
+        for run_id, effects in dumped["held"].items()
     }
+    return held, dumped["faults"][:5]
 
 
-def _lost(
-    runs: Mapping[str, Sequence[Event]], accepted: set[str], ended: Mapping[str, str]
-) -> Iterator[str]:
+def _lost(runs: Mapping[str, Sequence[Event]], accepted: set[str], ended: Mapping[str, str]) -> Iterator[str]:
     """Acknowledged facts that are not in the journal."""
     for run_id in sorted(accepted - set(runs)):
         yield f"run {run_id}: I7 its acknowledged start is lost"

@@ -43,6 +43,8 @@ def breach(state: RunState, event: OperatorActed) -> str:
             paused = state.paused_at is not None
             return _not_ended(state) or ("" if paused else "it is not paused; there is nothing to resume")
         case Action.ABANDON:
+            if not event.why.strip():
+                return "nobody gives a run up without a reason; say why"
             return "" if _attended(state) else _not_ended(state)
         case Action.UNDO:
             return _undo_breach(state)

@@ -39,7 +39,7 @@ def _earning(saga: Saga, forecast: SagaForecast, freedom: str) -> Earning:
     granted = replace(
         saga,
         steps=tuple(_with_bounds(step, freedom) for step in saga.steps),
-        freedom=SagaFreedom(**{freedom: True}),
+        freedom=replace(SagaFreedom(), **{freedom: True}),
     )
     proposal = optimize(granted, forecast)
     cost = proposal.author.expected_cost

@@ -27,6 +27,7 @@ from sagacity_engine.events import (
     RunStarted,
     UnknownReason,
 )
+from sagacity_engine.run_state import begin
 from sagacity_engine.virtual import Reply
 
 TRIP = Saga(
@@ -128,7 +129,7 @@ def test_a_crash_leaves_the_start_missing() -> None:
     started = RunStarted(
         run_id="r1", at=100.0, definition_hash=TRIP.definition_hash, plan=author_plan(TRIP), context={"n": 1}
     )
-    before = machine.begin(TRIP, started)
+    before = begin(TRIP, started)
     before = machine.apply(
         before, AttemptStarted(at=100.0, step="fly", direction=Direction.FORWARD, attempt=1)
     )
@@ -148,7 +149,7 @@ def test_a_late_start_is_told_from_its_due_time() -> None:
     """An attempt that a slow host starts after its backoff was over keeps when it was due."""
     started = RunStarted(run_id="r1", at=100.0, definition_hash=TRIP.definition_hash, plan=author_plan(TRIP))
     fly: dict[str, Any] = {"step": "fly", "direction": Direction.FORWARD}
-    recorder, state, rows = Recorder(), machine.begin(TRIP, started), list[Row]()
+    recorder, state, rows = Recorder(), begin(TRIP, started), list[Row]()
     happened: list[Event] = [
         AttemptStarted(at=100.0, attempt=1, **fly),
         AttemptFailed(at=101.0, attempt=1, error_type="Busy", jitter=0.5, **fly),
@@ -169,7 +170,7 @@ def test_a_run_forgotten_with_open_calls_no_longer_counts() -> None:
         started = RunStarted(
             run_id=run_id, at=1.0, definition_hash=TRIP.definition_hash, plan=author_plan(TRIP)
         )
-        state = machine.begin(TRIP, started)
+        state = begin(TRIP, started)
         recorder.observe(state, started)
         start = AttemptStarted(at=1.0, step="fly", direction=Direction.FORWARD, attempt=1)
         state = machine.apply(state, start)

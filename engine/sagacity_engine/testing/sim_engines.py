@@ -54,6 +54,7 @@ class Life:
         self.engine = engine
         self.journal = journal
         self.up = False
+        self.closed = False  # In good order.
         self.stop = asyncio.Event()
         self.over = asyncio.Event()  # It is nobody's current engine any more.
         self.waiting: dict[asyncio.Future[Any], None] = {}
@@ -124,6 +125,9 @@ class Engines:
         """Closes the engine that is open, in good order, and opens no other."""
         self._closing = True
         await self.shut()
+        for life in self._lives:
+            if not life.closed:
+                self.kill(life)
 
     async def shut(self) -> None:
         """Closes the engine that is open; another follows."""
@@ -216,6 +220,7 @@ class Engines:
         if life.journal.unwritten or any(map(_calls, self.told.values())):
             self._note("engine was closed in good order in the middle of runs")
         await life.engine.__aexit__(None, None, None)
+        life.closed = True
         self._left(life)
 
     def _left(self, life: Life) -> None:
