@@ -4,10 +4,10 @@
 
 An engine runs random sagas of every shape on a journal in SQLite; its participant is a process of its own
 that honours keys. Every 0.2 to 2 seconds the engine is killed and another one started; now and then a second
-one is started beside it, which must be refused, or the first is stopped for longer than its lease, so that the
-second takes over and the first, woken again, is fenced. In the end one last engine carries every run to its
-end. Then nothing that was acknowledged may be missing, no key may have two effects, every run must have ended
-and the checker must find nothing. A breach is printed, and the program ends with 1. Linux only.
+one is started beside it, which must be refused, or the first is stopped for longer than its lease, so that
+the second takes over and the first, woken again, is fenced. In the end one last engine carries every run to
+its end. Then nothing that was acknowledged may be missing, no key may have two effects, every run must have
+ended and the checker must find nothing. A breach is printed, and the program ends with 1. Linux only.
 """
 
 import argparse

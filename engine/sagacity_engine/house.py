@@ -62,6 +62,7 @@ class House:
             settings.max_runs, settings.max_open, self.stranded, self.parked, self._run_ended
         )
         self._locks = ResourceLocks()
+        self._closed: asyncio.Future[None] = loop.create_future()
         self._inner = InnerRuns(self, loop)
         self._threads = ThreadPoolExecutor(settings.max_threads, thread_name_prefix="sagacity-step")
         self._around = Surroundings(loop, self._threads, settings.draw, Deadlines(loop))
@@ -102,6 +103,8 @@ class House:
     async def close(self) -> None:
         """Waits for what is in flight, within `shutdown_s`; then leaves the rest to the next opening."""
         self._running = False
+        if not self._closed.done():
+            self._closed.set_result(None)
         try:
             await self._requests.close()
             self._recovery.close()
@@ -214,7 +217,7 @@ class House:
         return self._recovery.why_not_here(run_id)
 
     async def _admit(self, run: LiveRun, bound: BoundSaga, order: Order) -> None:
-        held = await lock_before_start(self._locks, bound.saga, run.run_id, order.locks)
+        held = await lock_before_start(self._locks, bound.saga, run.run_id, order.locks, self._closed)
         await self.live.slots.acquire()
         run.given()
         self._require_running()

@@ -37,10 +37,13 @@ def lock_keys(saga: Saga, run_input: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(sorted(set(keys)))
 
 
-async def lock_before_start(locks: ResourceLocks, saga: Saga, run_id: str, keys: tuple[str, ...]) -> bool:
+async def lock_before_start(
+    locks: ResourceLocks, saga: Saga, run_id: str, keys: tuple[str, ...], closed: asyncio.Future[None]
+) -> bool:
     """Whether the run holds its keys now; False when it is to queue for them once it has started.
 
-    Waits where the saga says wait; raises `RunRefused` naming the holder where it says reject.
+    Waits where the saga says wait; raises `RunRefused` naming the holder where it says reject, or when the
+    engine has `closed` before the keys were free.
     """
     ways = {lock.when_held for lock in saga.locks}
     if not keys:
@@ -53,7 +56,9 @@ async def lock_before_start(locks: ResourceLocks, saga: Saga, run_id: str, keys:
     if WhenHeld.WAIT in ways:
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if not locks.ask(run_id, keys, _settle(granted)):
-            await granted
+            await asyncio.wait([granted, closed], return_when=asyncio.FIRST_COMPLETED)
+            if not granted.done():
+                raise RunRefused(f"the engine closed while run {run_id!r} waited to start; start it again")
         return True
     return False
 

@@ -24,6 +24,7 @@ class SimAdvisor:
 
     def __init__(self, rng: Random, witness: Witness) -> None:
         self._rng = rng
+        self._hopeless = rng.random() < 0.1
         self._fault = witness.fault
 
     async def advise(self, saga: Saga, launch: Launch) -> Advice:
@@ -40,14 +41,15 @@ class SimAdvisor:
         """Any strategy, whether it can be carried out or not."""
         del saga, failure
         await self._dither("counsel")
-        return self._rng.choice((None, None, *Strategy))
+        advised: Strategy | None = self._rng.choice((None, None, *Strategy))
+        return advised
 
     async def _dither(self, what: str) -> None:
         draw = self._rng.random()
         if draw < 0.04:
             self._fault(f"{what} too slow")
             await asyncio.sleep(ADVICE_BUDGET_S * 3)
-        elif draw < 0.08:
+        elif draw < (0.8 if self._hopeless else 0.08):
             self._fault(f"{what} failed")
             raise ValueError("no idea")
         elif draw < 0.5:

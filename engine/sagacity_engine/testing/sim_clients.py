@@ -1,9 +1,10 @@
-"""Those who start runs and wait for them, over the deaths of engines, and remember what they were promised."""
+"""Those who start runs and wait for them, over the deaths of engines, and remember what was promised."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 
 from sagacity_engine.errors import EngineError, JournalRefused, RunRefused
@@ -32,6 +33,7 @@ class Clients:
     def __init__(self, engines: Engines, rng: Random, witness: Witness) -> None:
         self.started: set[str] = set()
         self.ended: dict[str, Status] = {}
+        self.starting = 0  # Orders that are being placed now.
         self._engines = engines
         self._rng = rng
         self._note = witness.note
@@ -50,25 +52,31 @@ class Clients:
             await self._wait(order.run_id)
 
     async def _start(self, order: Order) -> None:
+        self.starting += 1
         for _ in range(TRIES_MAX):
-            hurried = self._rng.random() < 0.03
-            try:
-                await self._engines.ask(
-                    lambda engine, hurried=hurried: _start(engine, order, hurried=hurried)
-                )
-                self.started.add(order.run_id)
-                return
-            except Died:
-                self._mark(order.run_id, "start cut off by a crash")
-            except TimeoutError:
-                self._mark(order.run_id, "start whose caller did not wait for it")
-                return
-            except JournalRefused:
-                self._note("start refused by the journal")
-            except RunRefused as refusal:
-                if "is held by run" in str(refusal):
-                    self._note("start rejected because a resource is held")
+            if await self._is_placed(order):
+                break
             await asyncio.sleep(self._rng.uniform(0.2, 3.0))
+        self.starting -= 1
+
+    async def _is_placed(self, order: Order) -> bool:
+        """Tries once; whether nothing is to be tried again."""
+        try:
+            await self._engines.ask(partial(_start, order=order, hurried=self._rng.random() < 0.03))
+            self.started.add(order.run_id)
+        except Died:
+            self._mark(order.run_id, "start cut off by a crash")
+            return False
+        except TimeoutError:
+            self._mark(order.run_id, "start whose caller did not wait for it")
+        except JournalRefused:
+            self._note("start refused by the journal")
+            return False
+        except RunRefused as refusal:
+            if "is held by run" in str(refusal):
+                self._note("start rejected because a resource is held")
+            return False
+        return True
 
     async def _wait(self, run_id: str) -> None:
         try:

@@ -30,6 +30,8 @@ from sagacity_engine.testing.virtual_loop import Process, VirtualLoop
 
 WALL_S = 1_700_000_000.0
 DAY_S = 86_400.0
+OPENING_CRASH = 0.06
+"""The chance that an engine is killed before it has opened, in days when engines are killed."""
 
 
 class Died(Exception):
@@ -117,7 +119,7 @@ class Engines:
         while not self._closing:
             life, self._next = self._next or self._born(), None
             await life.over.wait()
-            if not self._closing and self._next is None:
+            if self._next is None:  # Else another has taken over.
                 await asyncio.sleep(self._rng.uniform(0.02, 1.5))
                 self._set_wall_clock()
 
@@ -138,9 +140,9 @@ class Engines:
 
     async def ask(self, work: Callable[[Engine], Awaitable[Any]]) -> Any:
         """What the work in the open engine's process returns or raises; `Died` when that is killed first."""
-        while self.current is None:
-            await self._up.wait()
+        await self._up.wait()
         life, done = self.current, self._loop.create_future()
+        assert life is not None, "one is up"
         assert life.process is not None, "an engine that is up has a process"
         life.waiting[done] = None
         life.process.start(_told(work(life.engine), done))
@@ -174,7 +176,7 @@ class Engines:
         self._cut()
         self._left(old)
         self._next = self._born()
-        self._loop.call_later(self._rng.uniform(0.3, 8.0), self.kill, old)
+        self._loop.call_later(self._rng.uniform(0.3, 8.0), self.kill, old, context=self.disk.context)
 
     def crowd(self) -> None:
         """A second engine tries to open the disk while the first answers."""
@@ -204,6 +206,8 @@ class Engines:
         life = Life(engine, journal)
         self._lives.append(life)
         life.process = self._loop.spawn(self._lead(life))
+        if self.crash and self._rng.random() < OPENING_CRASH:
+            self._loop.call_later(self._rng.random() * 0.01, self.kill, life, context=self.disk.context)
         return life
 
     async def _lead(self, life: Life) -> None:

@@ -113,7 +113,9 @@ class People:
             step = self._rng.choice(state.saga.names)
             self._act(run_id, self._rng.choice((Action.RETRY, Action.SKIP, Action.RESOLVE)), step, state)
         elif draw < 0.7:
-            self._unblock(self._state(run_id))
+            state = self._state(run_id)
+            self._unblock(state)
+            self._interrupt(state)
 
     def _unblock(self, state: RunState) -> None:
         """Resumes a paused run, and answers what it waits for, or will wait for."""
@@ -131,6 +133,13 @@ class People:
                 self._ask(
                     run_id, SignalReceived(at=0.0, name=signal, approve=approve, payload=payload, who=WHO)
                 )
+
+    def _interrupt(self, state: RunState) -> None:
+        """Cancels at moments that are rare: on the way back to a savepoint, or while the pivot is decided."""
+        pivot = state.saga.pivot
+        deciding = pivot is not None and state.steps[pivot.name].phase is StepPhase.RUNNING
+        if (state.rollback is not None or deciding) and self._rng.random() < 0.2:
+            self._ask(state.started.run_id, CancelRequested(at=0.0, who=WHO, why=WHY))
 
     def _settle(self, state: RunState) -> None:
         """Takes one of the actions that may be taken now; gives the run up when that has not helped."""

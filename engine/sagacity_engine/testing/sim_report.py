@@ -36,5 +36,7 @@ class Report:
     @staticmethod
     def read(document: Mapping[str, Any]) -> Report:
         """The report of a document."""
-        counted = ("faults", "situations", "statuses")
-        return Report(**{key: Counter(value) if key in counted else value for key, value in document.items()})
+        plain: dict[str, Any] = dict(document)
+        for name in ("faults", "situations", "statuses"):
+            plain[name] = Counter(plain[name])
+        return Report(**plain)

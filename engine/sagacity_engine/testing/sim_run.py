@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sagacity_engine import machine
 from sagacity_engine.events import (
+    AttemptFailed,
     AttemptStarted,
     AttemptSucceeded,
+    AttemptUnknown,
     Direction,
     Event,
     RunEnded,
@@ -72,8 +74,9 @@ class Run:
         """The events of one kind, each with the state before it."""
         if kind in self._by_kind:
             for place, event in enumerate(self.events):
+                found: Any = event
                 if isinstance(event, kind):
-                    yield event, self.states[place - 1]
+                    yield found, self.states[place - 1]
 
     @cached_property
     def statuses(self) -> tuple[Status, ...]:
@@ -106,6 +109,11 @@ class Run:
             each.step == step and each.at >= event.at and each.attempt > getattr(event, "attempt", 0)
             for each in self.starts(Direction.FORWARD)
         )
+
+
+def failures(run: Run) -> list[AttemptFailed | AttemptUnknown]:
+    """The attempts of both directions that did not succeed."""
+    return [*run.of(AttemptFailed), *run.of(AttemptUnknown)]
 
 
 Predicate = Callable[[Run], bool]

@@ -90,7 +90,7 @@ class SimServices:
             else self._function(step, lambda call: self._back(step, call), self._undoing(sort)),
             probe=None
             if step.probe is None
-            else self._function(step, lambda call: self._probing(step), self._asking(sort)),
+            else self._function(step, lambda _: self._probing(step), self._asking(sort)),
         )
 
     def _acting(self, sort: Sort) -> Action:
@@ -338,14 +338,14 @@ def _plain_answer(found: Any) -> Any:
 
 
 _ODD: tuple[Callable[[Any], Any], ...] = (
-    lambda output: {"value": float("nan")},
-    lambda output: {1, 2, 3},
-    lambda output: b"bytes",
+    lambda _: {"value": float("nan")},
+    lambda _: {1, 2, 3},
+    lambda _: b"bytes",
     lambda output: (output, output),
     lambda output: {1: output},
-    lambda output: "half a character: \ud800",
-    lambda output: None,
-    lambda output: [],
+    lambda _: "half a character: \ud800",
+    lambda _: None,
+    lambda _: [],
     _deep,
 )
 """Outputs of shapes that nobody expects; some of them cannot be kept."""

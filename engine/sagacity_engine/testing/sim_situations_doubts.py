@@ -18,7 +18,7 @@ from sagacity_engine.events import (
 )
 from sagacity_engine.launching import CIRCUIT_OPEN
 from sagacity_engine.strategy import OnTimeout
-from sagacity_engine.testing.sim_run import Predicate, Run
+from sagacity_engine.testing.sim_run import Predicate, Run, failures
 
 FORWARD, UNDO = Direction.FORWARD, Direction.UNDO
 EARLY_S = 0.01
@@ -155,9 +155,7 @@ DOUBTS: dict[str, Predicate] = {
     "no place at the service in time": _failed_with("NoFreeThread", "no place within"),
     "breaker refused": _failed_with(CIRCUIT_OPEN),
     "breaker refused, later half-open let a call through": _let_through,
-    "service's retry budget refused": lambda run: any(
-        event.retry_refused for event in (*run.of(AttemptFailed), *run.of(AttemptUnknown))
-    ),
+    "service's retry budget refused": lambda run: any(event.retry_refused for event in failures(run)),
     "run's retry budget was spent": lambda run: (
         run.saga.retry_budget is not None and 0 < run.saga.retry_budget <= run.states[-1].retries
     ),

@@ -64,11 +64,11 @@ def _ended_after(action: Action, before: Status, after: Status) -> Predicate:
 
 
 def _pivot_won(run: Run) -> bool:
-    asked = [
-        event.at
-        for event, state in (*run.with_state(CancelRequested), *run.with_state(DeadlineReached))
-        if not state.committed and state.abort is None
+    wishes: list[tuple[CancelRequested | DeadlineReached, RunState]] = [
+        *run.with_state(CancelRequested),
+        *run.with_state(DeadlineReached),
     ]
+    asked = [wish.at for wish, state in wishes if not state.committed and state.abort is None]
     return any(
         run.saga.by_name[event.step].kind is Kind.PIVOT and event.direction is FORWARD and event.at >= at
         for at in asked

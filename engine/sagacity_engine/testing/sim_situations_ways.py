@@ -14,7 +14,7 @@ from sagacity_engine.events import (
     Status,
 )
 from sagacity_engine.phases import StepPhase
-from sagacity_engine.testing.sim_run import Predicate, Run, standing
+from sagacity_engine.testing.sim_run import Predicate, Run, failures, standing
 
 FORWARD, UNDO = Direction.FORWARD, Direction.UNDO
 WAITED_S = 0.1
@@ -128,8 +128,6 @@ WAYS: dict[str, Predicate] = {
     "advisor was left alone for a while": _reason("left alone"),
     "run of the holdout": _reason("holdout"),
     "launch was delayed": lambda run: run.started.plan.launch_delay_s > 0,
-    "advised when a step failed": lambda run: any(
-        event.strategy is not None for event in (*run.of(AttemptFailed), *run.of(AttemptUnknown))
-    ),
+    "advised when a step failed": lambda run: any(event.strategy is not None for event in failures(run)),
     "thirteen steps or more": lambda run: len(run.saga.steps) > 12,
 }

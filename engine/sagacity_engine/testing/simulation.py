@@ -1,4 +1,4 @@
-"""The whole engine simulated: real host, machine, locks, guards and inner runs; all else is drawn from a seed.
+"""The whole engine simulated: real host, machine, locks, guards, inner runs; all else is drawn from a seed.
 
 A day is a batch of random sagas run by one engine after another on one journal, in virtual time, while
 services fail, disks fill, processes die and people interfere. At the end of the day the trouble stops. Then
@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from random import Random
 from typing import Any
 
 from sagacity_engine.events import Direction
-from sagacity_engine.parts import Breaker
-from sagacity_engine.saga import Saga
+from sagacity_engine.parts import Breaker, Kind
+from sagacity_engine.saga import Saga, Step
 from sagacity_engine.service_guards import ServicePolicy
 from sagacity_engine.testing.random_sagas import random_saga
 from sagacity_engine.testing.sim_advice import SimAdvisor
@@ -171,7 +171,7 @@ class _Day:
         if disk.refused > before:
             self.witness.note("runs were parked until the disk had room")
 
-    def _calm(self, troubles: list[asyncio.Future[Any]]) -> None:
+    def _calm(self, troubles: Iterable[asyncio.Future[Any]]) -> None:
         for task in troubles:
             task.cancel()
         self.weather.calm = True
@@ -183,7 +183,8 @@ class _Day:
         bound_s = self.loop.time() + SETTLES_S_MAX
         while self.loop.time() < bound_s:
             await asyncio.sleep(1.0)
-            if self.people.settle_all() and not self.engines.disk.kept.requests():
+            quiet = self.people.settle_all() and not self.clients.starting
+            if quiet and not self.engines.disk.kept.requests():
                 return
 
     def _rng(self, what: str) -> Random:
@@ -199,11 +200,20 @@ class _Day:
 
 
 def _tempered(saga: Saga, rng: Random) -> Saga:
-    """The saga with locks that others hold too, and breakers that close again within the day."""
+    """The saga with locks that others hold too, breakers that close again within the day, and effects that
+    nobody can take back.
+    """
     locks = tuple(replace(lock, key=lock.key.removeprefix(f"{saga.name}-")) for lock in saga.locks)
     breaker = Breaker(failure_threshold=rng.choice((1, 2, 3)), open_s=rng.choice((1.0, 3.0)))
-    steps = tuple(step if step.breaker is None else replace(step, breaker=breaker) for step in saga.steps)
+    lasting = saga.pivot is None and rng.random() < 0.3
+    steps = tuple(_tempered_step(step, breaker, lasting=lasting) for step in saga.steps)
     return replace(saga, steps=steps, locks=locks)
+
+
+def _tempered_step(step: Step, breaker: Breaker, *, lasting: bool) -> Step:
+    if lasting and step.kind is Kind.RETRIABLE and step.sub_saga is None:
+        step = replace(step, compensation=None)
+    return step if step.breaker is None else replace(step, breaker=breaker)
 
 
 _POLICIES: tuple[dict[str, ServicePolicy] | None, ...] = (

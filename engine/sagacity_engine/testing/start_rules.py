@@ -60,7 +60,8 @@ def forward_breaches(story: Story, event: AttemptStarted) -> Iterator[str]:
         yield f"I5 step {name!r} was started forward after the run turned back"
     elif story.asked_back and not story.committed and not in_doubt:
         yield f"I5 step {name!r} was started forward though the run was to turn back"
-    yield from _order_breaches(story, name)
+    if not in_doubt:  # Whatever became of others since: nothing but another try can settle a pivot in doubt.
+        yield from _order_breaches(story, name)
     if step.tries(FORWARD):
         yield from _again_breaches(story, name, step, in_doubt=in_doubt)
 
