@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
-from sagacity_engine.advisor import Context
+from sagacity_engine.advisor import Arm, Context
 from sagacity_engine.errors import FailureClass
 from sagacity_engine.events import AttemptFailed, AttemptUnknown, Direction, Event
 from sagacity_engine.phases import StepPhase
@@ -87,6 +87,7 @@ class Counsel:
         return (
             event.direction is Direction.FORWARD
             and state.saga.freedom.compensation
+            and state.started.arm == Arm.ADVISED  # The holdout keeps the author's way to its end.
             and not state.started.fallback
             and not state.committed
             and state.abort is None
@@ -115,8 +116,9 @@ class Counsel:
         try:
             # Not `asyncio.timeout`, which would wait for an advisor that ignores being cancelled.
             await asyncio.wait([asked], timeout=self._budget_s)
-            strategy = asked.result() if asked.done() else None
-            self._patience.learn(answered=asked.done())
+            answered = asked.done() and not asked.cancelled()  # An advisor may cancel itself.
+            strategy = asked.result() if answered else None
+            self._patience.learn(answered=answered)
         except Exception:  # noqa: BLE001  advice is foreign code; nothing it raises may touch the run
             strategy = None
             self._patience.learn(answered=False)

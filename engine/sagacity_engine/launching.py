@@ -8,8 +8,7 @@ the event, so that a replay judges alike.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -34,6 +33,7 @@ from sagacity_engine.handlers import Action, Handler
 from sagacity_engine.inner_runs import InnerRuns
 from sagacity_engine.machine import Launch
 from sagacity_engine.outcomes import Outcomes
+from sagacity_engine.queued_call import QueuedCall
 from sagacity_engine.run_state import in_flight
 from sagacity_engine.service_guards import ServiceGuard, ServiceGuards, healthy_outcome
 from sagacity_engine.verdict import would_retry
@@ -67,7 +67,7 @@ class Launcher:
         self._shared = shared
         self._driver = driver
         self._open: dict[str, Attempt] = {}  # By step: a step has at most one attempt at a time.
-        self._queued: dict[str, _Queued] = {}
+        self._queued: dict[str, QueuedCall] = {}
         self._over = False
         self._advised = 0  # Failures about which the advisor is being asked.
 
@@ -131,7 +131,7 @@ class Launcher:
         forward = started.direction is Direction.FORWARD
         if forward and guard.state(breaker, now) is BreakerState.OPEN and self._is_refused(started, guard):
             return  # Before it waits for a place in vain.
-        queued = _Queued(started, guard, self._go, self._give_up)
+        queued = QueuedCall(started, guard, self._go, self._give_up)
         if queued.enter(
             self._shared.around.loop, state.saga.by_name[started.step].schedule_to_start_timeout_s
         ):
@@ -139,7 +139,7 @@ class Launcher:
         else:
             self._queued[started.step] = queued
 
-    def _go(self, queued: _Queued, waited_s: float) -> None:
+    def _go(self, queued: QueuedCall, waited_s: float) -> None:
         if self._queued.pop(queued.started.step, None) is None:
             queued.guard.leave()  # It was given up just as its turn came.
             return
@@ -167,7 +167,7 @@ class Launcher:
         self._refuse(started, CIRCUIT_OPEN, f"the breaker of {guard.service!r} is open", spread_s)
         return True
 
-    def _give_up(self, queued: _Queued, why: str) -> None:
+    def _give_up(self, queued: QueuedCall, why: str) -> None:
         del self._queued[queued.started.step]
         self._refuse(queued.started, NEVER_CALLED, f"{why}; the function was not called")
 
@@ -274,52 +274,3 @@ def _action(handler: Handler, direction: Direction) -> Action | None:
             return handler.compensation
         case Direction.PROBE:
             return handler.probe
-
-
-class _Queued:
-    """An attempt that waits for one of its service's places."""
-
-    __slots__ = ("_go", "_refuse", "_since", "_timer", "guard", "started")
-
-    def __init__(
-        self,
-        started: AttemptStarted,
-        guard: ServiceGuard,
-        go: Callable[[_Queued, float], None],
-        refuse: Callable[[_Queued, str], None],
-    ) -> None:
-        self.started = started
-        self.guard = guard
-        self._go = go
-        self._refuse = refuse
-        self._since = 0.0
-        self._timer: asyncio.TimerHandle | None = None
-
-    def enter(self, loop: asyncio.AbstractEventLoop, limit_s: float | None) -> bool:
-        """Whether there is a place at once; else begins to wait for one, at most `limit_s` seconds."""
-        if self.guard.enter(self.go, urgent=self.started.direction is Direction.UNDO):
-            return True
-        self._since = loop.time()
-        if limit_s is not None:
-            self._timer = loop.call_later(limit_s, self.give_up, f"no place within {limit_s:g} s")
-        return False
-
-    def go(self) -> None:
-        """A place is free: makes the call."""
-        self._stop_timer()
-        self._go(self, asyncio.get_running_loop().time() - self._since)
-
-    def give_up(self, why: str) -> None:
-        """Waits no longer: the attempt failed without a call."""
-        if self.guard.withdraw(self.go):
-            self._stop_timer()
-            self._refuse(self, why)
-
-    def forget(self) -> None:
-        """Waits no longer, and nobody is told."""
-        self.guard.withdraw(self.go)
-        self._stop_timer()
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()

@@ -100,6 +100,8 @@ class Recovery:
         if other := self._live.get(run_id):  # Somebody else was quicker.
             if driver := await other.carried_on():
                 return driver
+            if other.accepted:  # It was refused what it asked for, and the run is over again.
+                return await self.awake(run_id)
             raise RunRefused(self.why_not_here(run_id))
         run = self._live.claim(run_id, line.saga)
         [loaded] = await self._load([(run, line)])

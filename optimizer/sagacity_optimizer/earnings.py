@@ -35,11 +35,20 @@ def what_freedoms_would_earn(saga: Saga, forecast: SagaForecast) -> tuple[Earnin
     return tuple(sorted(earnings, key=lambda earning: (-earning.saved, earning.freedom)))
 
 
+def _alone(freedom: str) -> SagaFreedom:
+    return SagaFreedom(
+        reorder=freedom == "reorder",
+        timeouts=freedom == "timeouts",
+        retries=freedom == "retries",
+        compensation=freedom == "compensation",
+    )
+
+
 def _earning(saga: Saga, forecast: SagaForecast, freedom: str) -> Earning:
     granted = replace(
         saga,
         steps=tuple(_with_bounds(step, freedom) for step in saga.steps),
-        freedom=replace(SagaFreedom(), **{freedom: True}),
+        freedom=_alone(freedom),
     )
     proposal = optimize(granted, forecast)
     cost = proposal.author.expected_cost

@@ -180,6 +180,7 @@ def test_a_redriven_run_queues_for_its_resources_whoever_woke_it() -> None:
                 engine.redrive("r", who="me"),
             ]
             answers = await asyncio.gather(*asked, return_exceptions=True)
+            print(answers)
             assert [type(answer) for answer in answers] == [RunRefused, type(None)]
             assert (await asyncio.wait_for(engine.result("r"), 60)).status is Status.COMPLETED
 
