@@ -68,6 +68,7 @@ class RunDriver:
         "_launcher",
         "_lead_s",
         "_on_active",
+        "_resumed",
         "_seq",
         "_services",
         "_stopped",
@@ -104,6 +105,7 @@ class RunDriver:
         self._asked: list[tuple[Event, asyncio.Future[str]]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._waiting = False
+        self._resumed = False  # While a batch was on its way: what was held back is still to be done.
         self._writing = False
         self._closing = False
         self._stopped = False
@@ -153,6 +155,7 @@ class RunDriver:
         self._waiting = False
         self._active = True  # It has been given its place.
         self._happened.extend(self._launcher.recovered())
+        self._resumed = self._writing
         self._step()
 
     def put(self, event: Event) -> None:
@@ -309,7 +312,8 @@ class RunDriver:
         if turning_back(self.state):
             self._launcher.turn_back()
         self._writing = False
-        if self._happened or self._asked:
+        if self._happened or self._asked or self._resumed:
+            self._resumed = False
             self._step()
         else:
             self._rest()

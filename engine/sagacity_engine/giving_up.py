@@ -93,7 +93,9 @@ def _roll_back(state: RunState, failed: str, error: str) -> bool:
     reached = [
         step.name
         for step in state.saga.steps
-        if step.savepoint and state.steps[step.name].phase is StepPhase.SUCCEEDED
+        if step.savepoint
+        and state.steps[step.name].phase is StepPhase.SUCCEEDED
+        and failed not in _ancestors(state, step.name)  # Else it was reached before a person redrove the run.
     ]
     if not reached:
         return False
@@ -126,6 +128,11 @@ def _stop_waiting(state: RunState, name: str) -> None:
         step.phase is StepPhase.DOUBTFUL and declared.compensation is not None
     ):
         moved(state, name, Turn.LOSE)
+    elif step.phase is StepPhase.PENDING and step.effect_possible:
+        # It was to be tried again, and what it did before that is still in doubt.
+        moved(state, name, Turn.LOSE)
+        if declared.kind is Kind.PIVOT:
+            attend(state, name, f"whether the pivot took effect is unknown: {step.error}")
 
 
 def _is_harmless(step: StepState) -> bool:

@@ -135,7 +135,7 @@ class Launcher:
         if queued.enter(
             self._shared.around.loop, state.saga.by_name[started.step].schedule_to_start_timeout_s
         ):
-            self._call(started, guard)
+            self._enter(started, guard)
         else:
             self._queued[started.step] = queued
 

@@ -62,7 +62,7 @@ TRANSITIONS: dict[tuple[StepPhase, Turn], StepPhase] = {
     **_moves(Turn.ASK, _P.PROBING, _P.DOUBTFUL),
     **_moves(Turn.RETRY_LATER, _P.BACKING_OFF, _P.RUNNING, _P.PROBING),
     **_moves(Turn.FAIL, _P.FAILED, _P.RUNNING, _P.PROBING, _P.AWAITING, _P.BACKING_OFF),
-    **_moves(Turn.LOSE, _P.UNCERTAIN, _P.RUNNING, _P.PROBING, _P.BACKING_OFF, _P.DOUBTFUL),
+    **_moves(Turn.LOSE, _P.UNCERTAIN, _P.RUNNING, _P.PROBING, _P.BACKING_OFF, _P.DOUBTFUL, _P.PENDING),
     **_moves(Turn.SKIP, _P.SKIPPED, _P.RUNNING, _P.PROBING, _P.AWAITING),
     **_moves(Turn.START_UNDO, _P.UNDOING, _P.SUCCEEDED, _P.UNCERTAIN, _P.FAILED, _P.UNDO_BACKING_OFF),
     **_moves(Turn.UNDO, _P.UNDONE, _P.UNDOING),

@@ -8,6 +8,7 @@ that somebody has. Runs are then carried on in turn, as places become free. A ru
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,14 @@ from sagacity_engine.run_state import RunState
 
 PAGE = 1_000
 """Open runs looked up at a time when an engine takes them up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A run that cannot be carried on: why, and the resources that it holds all the same."""
+
+    reason: str
+    locks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +90,14 @@ class Recovery:
 
     async def hold_attended(self) -> None:
         """Runs that need attention keep their resources until a person has settled them."""
-        for bound in self._admission.by_hash.values():
+        for name in {bound.saga.name for bound in self._admission.by_hash.values() if bound.saga.locks}:
             last: str | None = None
-            while bound.saga.locks and (page := await self._attended(bound.saga.name, last)):
+            while page := await self._attended(name, last):
                 last = page[-1].run_id
                 for line in page:
                     events = await asyncio.to_thread(self._journal.read, line.run_id)
                     if events and isinstance(events[0], RunStarted):
-                        self._locks.ask(line.run_id, events[0].locks, _nothing)
+                        self._hold(line.run_id, events[0].locks)
 
     async def awake(self, run_id: str) -> RunDriver:
         """The driver of a run that has ended, so that a person may decide about it; raises `RunRefused`."""
@@ -150,8 +159,8 @@ class Recovery:
             driver = run.driver = self._drive(run, loaded)
             driver.wait()
             run.decide(accepted=True)
-            if driver.state.started.locks and driver.state.locked:
-                self._locks.ask(driver.run_id, driver.state.started.locks, _nothing)
+            if driver.state.locked:
+                self._hold(driver.run_id, driver.state.started.locks)
             taken.append(run)
         return taken
 
@@ -165,29 +174,44 @@ class Recovery:
             raise
         loaded: list[Loaded | None] = []
         for (run, line), one in zip(claimed, found, strict=True):
-            if isinstance(one, str):
-                self._live.strand(line.run_id, one)
+            if isinstance(one, Lost):
+                self._hold(line.run_id, one.locks)
+                self._live.strand(line.run_id, one.reason)
                 self._live.give_up(run)
-            loaded.append(None if isinstance(one, str) else one)
+            loaded.append(None if isinstance(one, Lost) else one)
         return loaded
 
-    def _read(self, lines: Iterator[RunSummary]) -> Iterator[Loaded | str]:
+    def _read(self, lines: Iterator[RunSummary]) -> Iterator[Loaded | Lost]:
         """Each run, or why it cannot be had."""
         for line in lines:
             bound = self._admission.by_hash.get(line.definition_hash)
             if bound is None:
-                yield (
+                reason = (
                     f"its definition {line.definition_hash[:12]} of saga {line.saga!r} is not registered; "
                     "register the definition it was started with"
                 )
+                yield Lost(reason, self._held_by(line.run_id))
                 continue
             try:
                 events = self._journal.read(line.run_id)
                 state = machine.replay(bound.saga, events)
             except Exception as problem:  # noqa: BLE001  one run that cannot be read must not stop the others
-                yield str(problem)
+                yield Lost(str(problem))
             else:
                 yield Loaded(bound, state, len(events), max(event.at for event in events))
+
+    def _held_by(self, run_id: str) -> tuple[str, ...]:
+        """What an open run that is left alone holds; nothing when the journal cannot tell."""
+        with contextlib.suppress(Exception):
+            state = self.stored(run_id)
+            if state is not None and state.locked:
+                return state.started.locks
+        return ()
+
+    def _hold(self, run_id: str, keys: tuple[str, ...]) -> None:
+        """The run has these resources already, so nobody is told that it got them."""
+        if keys and not self._locks.has_asked(run_id):
+            self._locks.ask(run_id, keys, _nothing)
 
     async def _attended(self, saga: str, before: str | None) -> tuple[RunSummary, ...]:
         newest = partial(self._journal.runs, Status.NEEDS_ATTENTION, PAGE, saga=saga, before=before)

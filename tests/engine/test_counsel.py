@@ -102,7 +102,9 @@ def refuses(call: Call) -> None:
         raise StepError("SoldOut", "no seat", FailureClass.PERMANENT)
 
 
-def trip(fly: Callable[[Call], Any] = refuses, *, granted: bool = True, retry: RetryPolicy = ONCE) -> BoundSaga:
+def trip(
+    fly: Callable[[Call], Any] = refuses, *, granted: bool = True, retry: RetryPolicy = ONCE
+) -> BoundSaga:
     """Book; fly, or take the train; pay. The author's way out of a failure is to turn back."""
     saga = define("trip", freedom=SagaFreedom(compensation=granted))
     saga.step(name="book", compensate=does_nothing)(does_nothing)
@@ -117,7 +119,7 @@ def trip(fly: Callable[[Call], Any] = refuses, *, granted: bool = True, retry: R
 def play(
     bound: BoundSaga, use: Callable[[Engine], Awaitable[Any]], advisor: Any, **options: Any
 ) -> tuple[Any, MemoryJournal]:
-    """What came of using an engine in virtual time, and its journal, which must hold sound runs only."""
+    """What came of using an engine in virtual time, and its journal; runs that ended must be sound."""
     journal = MemoryJournal()
 
     async def go() -> Any:
@@ -130,7 +132,7 @@ def play(
 
     came_of_it = run_in_virtual_time(go())
     for line in journal.runs():
-        assert violations(bound.saga, journal.read(line.run_id)) == ()
+        assert not line.status.ended or violations(bound.saga, journal.read(line.run_id)) == ()
     return came_of_it, journal
 
 
@@ -357,12 +359,11 @@ def test_an_advisor_that_keeps_failing_is_left_alone_for_a_while() -> None:
 
     counts, journal = play(trip(), use, advisor)
     assert counts == [(3, 3), (3 + REFUSALS_MAX, 3), (6 + REFUSALS_MAX, 6)]
-    reasons = [line.run_id for line in journal.runs() if line.status is not Status.COMPENSATED]
-    assert reasons == []
+    assert {line.status for line in journal.runs()} == {Status.COMPENSATED}
 
 
 def test_failing_during_runs_rests_the_advisor_before_runs_too() -> None:
-    """The two kinds of asking share one patience: a run that starts while it rests keeps the author's plan."""
+    """Both kinds of asking share one patience: a run that starts meanwhile keeps the author's plan."""
     advisor = Adviser(_broken)
 
     async def use(engine: Engine) -> RunResult:

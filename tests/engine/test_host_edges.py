@@ -368,9 +368,7 @@ def no_reasons(advice: Advice) -> Advice:
     ("spoil", "words"),
     [(exact_number, "Fraction(10, 1), and the author's is 10"), (no_reasons, "cannot be written down")],
 )
-def test_advice_that_cannot_be_written_down_falls_back(
-    spoil: Callable[[Advice], Advice], words: str
-) -> None:
+def test_advice_that_cannot_be_written_down_falls_back(spoil: Callable[[Advice], Advice], words: str) -> None:
     """The run starts with the author's plan, and the reason says so."""
 
     async def go() -> None:

@@ -174,6 +174,7 @@ MOVES: dict[tuple[StepPhase, Turn], tuple[str, tuple[Event, ...], Event]] = {
     (P.PROBING, Turn.LOSE): ("asked", PROBED_TWICE, answer("asked", Answer.CANNOT_TELL, 2)),
     (P.BACKING_OFF, Turn.LOSE): ("a", A_LOST_ONCE, CANCEL),
     (P.DOUBTFUL, Turn.LOSE): ("asked", ASKED, CANCEL),
+    (P.PENDING, Turn.LOSE): ("pay", (*PIVOT_LOST, person(Action.REDRIVE)), CANCEL),
     (P.RUNNING, Turn.SKIP): ("b", (start("b"),), refuse("b")),
     (P.PROBING, Turn.SKIP): ("asked-once", ONE_PROBE, answer("asked-once", Answer.DID_NOT_HAPPEN)),
     (P.AWAITING, Turn.SKIP): ("friend", (start("friend"),), reject("friend")),

@@ -133,10 +133,11 @@ class FailingDisk:
             self._pending.setdefault(change.name, []).append(change)
 
     def _become_durable(self, name: str) -> None:
-        """The file and its name."""
-        if name in self._ghosts:
-            self._ghosts.discard(name)
-            del self._durable[name]
+        """The file, and its name: SQLite syncs the folder with the first sync of a new log or journal."""
+        new = name not in self._durable or name in self._ghosts
+        for gone in self._ghosts if new and name.endswith(("-wal", "-journal")) else self._ghosts & {name}:
+            del self._durable[gone]
+        self._ghosts &= set(self._durable)
         held = self._durable.setdefault(name, bytearray())
         for each in self._pending.pop(name, ()):
             each.apply(held)

@@ -102,7 +102,9 @@ def rollback_breaches(story: Story, event: RolledBack) -> Iterator[str]:
     later = [
         step.name
         for step in story.saga.steps
-        if step.savepoint and story.steps[step.name].rank > story.steps[event.savepoint].rank
+        if step.savepoint
+        and story.steps[step.name].rank > story.steps[event.savepoint].rank
+        and not _failed_before(story, step.name)
     ]
     yield from (
         f"I4 the run went back beyond savepoint {name!r}"
@@ -114,6 +116,12 @@ def rollback_breaches(story: Story, event: RolledBack) -> Iterator[str]:
             yield f"I3 step {name!r} was begun anew though its effect may stand"
         if story.in_flight(name):
             yield f"I9 step {name!r} was begun anew while it was in flight"
+
+
+def _failed_before(story: Story, savepoint: str) -> bool:
+    """Whether what comes before the savepoint failed since, so that going back there would not help."""
+    before = set(story.steps) - story.after_savepoint(savepoint)
+    return any(story.steps[name].last is not None and not story.steps[name].landed for name in before)
 
 
 def reopens(event: object) -> bool:

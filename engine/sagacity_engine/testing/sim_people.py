@@ -30,7 +30,7 @@ from sagacity_engine.phases import StepPhase
 from sagacity_engine.run_state import RunState
 from sagacity_engine.testing.sim_engines import Died, Engines
 from sagacity_engine.testing.sim_participants import Participants
-from sagacity_engine.testing.sim_services import SimServices
+from sagacity_engine.testing.sim_replies import Replies
 from sagacity_engine.testing.sim_witness import Witness
 
 WHO, WHY = "Asha", "she looked into it"
@@ -46,13 +46,13 @@ class People:
         engines: Engines,
         rng: Random,
         participants: Participants,
-        services: SimServices,
+        replies: Replies,
         witness: Witness,
     ) -> None:
         self._engines = engines
         self._rng = rng
         self._participants = participants
-        self._services = services
+        self._replies = replies
         self._note = witness.note
         self._tries: Counter[str] = Counter()
         self._errands: set[asyncio.Task[None]] = set()
@@ -138,7 +138,7 @@ class People:
         """Cancels at moments that are rare: on the way back to a savepoint, or while the pivot is decided."""
         pivot = state.saga.pivot
         deciding = pivot is not None and state.steps[pivot.name].phase is StepPhase.RUNNING
-        if (state.rollback is not None or deciding) and self._rng.random() < 0.2:
+        if self._rng.random() < (0.8 if state.rollback is not None else 0.4 if deciding else 0.0):
             self._ask(state.started.run_id, CancelRequested(at=0.0, who=WHO, why=WHY))
 
     def _settle(self, state: RunState) -> None:
@@ -152,8 +152,8 @@ class People:
         if self._tries[run_id] <= PATIENCE and len(actions) > 1:
             actions = tuple(action for action in actions if action is not Action.ABANDON)
         action = self._rng.choice(actions) if self._tries[run_id] <= PATIENCE else Action.ABANDON
-        if self._rng.random() < 0.7 or self._services.weather.calm:
-            self._services.mend(run_id, step)
+        if self._rng.random() < 0.7 or self._replies.weather.calm:
+            self._replies.stuck.discard((run_id, step))  # She has mended it.
         self._act(run_id, action, "" if action in (Action.ABANDON, Action.REDRIVE) else step, state)
 
     def _act(self, run_id: str, action: Action, step: str = "", state: RunState | None = None) -> None:

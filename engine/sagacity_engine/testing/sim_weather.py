@@ -53,13 +53,13 @@ class Weather:
 def random_weather(rng: Random, services: tuple[str, ...], lasts_s: float) -> Weather:
     """A day of `lasts_s` virtual seconds, from nearly fair to very bad."""
     spells = tuple(
-        Spell(rng.choice(services), rng.choice(tuple(Ill)), at, at + rng.uniform(1.0, 15.0))
-        for at in (rng.uniform(0.0, lasts_s) for _ in range(rng.randint(0, 10)))
+        Spell(rng.choice(services), rng.choice(tuple(Ill)), at, at + rng.uniform(1.0, 18.0))
+        for at in (rng.uniform(0.0, lasts_s) for _ in range(rng.randint(0, 12)))
     )
     return Weather(
         spells=spells,
-        trouble=rng.choice((0.15, 0.3, 0.45, 0.65)),
-        undo_trouble=rng.choice((0.2, 0.4, 0.6)),
+        trouble=rng.choice((0.2, 0.4, 0.55, 0.7)),
+        undo_trouble=rng.choice((0.2, 0.45, 0.65)),
         stuck_undos=rng.choice((0.0, 0.05, 0.15)),
         crash=rng.choice((0.0, 0.01, 0.03)),
         late=rng.choice((0.1, 0.3, 0.5)),

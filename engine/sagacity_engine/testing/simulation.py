@@ -28,6 +28,7 @@ from sagacity_engine.testing.sim_engines import WALL_S, Engines, Make
 from sagacity_engine.testing.sim_judge import Judge
 from sagacity_engine.testing.sim_participants import Participants
 from sagacity_engine.testing.sim_people import People
+from sagacity_engine.testing.sim_replies import Replies
 from sagacity_engine.testing.sim_report import Report
 from sagacity_engine.testing.sim_services import SimServices
 from sagacity_engine.testing.sim_weather import random_weather
@@ -82,8 +83,9 @@ class _Day:
         rng = self._rng("day")
         self.weather = random_weather(rng, SERVICES, TROUBLE_S)
         self.participants = Participants(self.witness, lambda: WALL_S + loop.time(), self._intents)
+        self.replies = Replies(self._rng("replies"), self.weather, self.participants, self.witness, loop.time)
         self.services = SimServices(
-            loop, self._rng("services"), self.weather, self.participants, self.witness
+            loop, self._rng("services"), self.replies, self.participants, self.witness
         )
         sagas = [_tempered(random_saga(rng, name=f"saga-{number}"), rng) for number in range(runs)]
         make = Make(
@@ -96,9 +98,7 @@ class _Day:
         self.engines = Engines(loop, self._rng("engines"), make, self.weather.crash, self.witness)
         self.services.engines = self.engines
         self.clients = Clients(self.engines, self._rng("clients"), self.witness)
-        self.people = People(
-            self.engines, self._rng("people"), self.participants, self.services, self.witness
-        )
+        self.people = People(self.engines, self._rng("people"), self.participants, self.replies, self.witness)
         self.orders = [
             Order(rng.uniform(0.0, LAUNCHES_S), saga.name, f"{seed}-{number}", rng.randint(1, 2))
             for number, saga in enumerate(sagas)
@@ -175,7 +175,7 @@ class _Day:
         for task in troubles:
             task.cancel()
         self.weather.calm = True
-        self.services.stuck.clear()
+        self.replies.stuck.clear()
         self.engines.crash = 0.0
 
     async def _rest(self) -> None:

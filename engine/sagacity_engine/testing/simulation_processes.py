@@ -41,8 +41,8 @@ def simulate_days(first_seed: int, days: int, processes: int = 1) -> Report:
 
 
 def days_for(sagas: int) -> int:
-    """How many days run about so many sagas."""
-    return -(-sagas // RUNS)
+    """How many days run at least so many sagas, although a few are never accepted."""
+    return -(-sagas // (RUNS - 1))
 
 
 def main(first: int, end: int, step: int) -> None:

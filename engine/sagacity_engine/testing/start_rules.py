@@ -60,10 +60,10 @@ def forward_breaches(story: Story, event: AttemptStarted) -> Iterator[str]:
         yield f"I5 step {name!r} was started forward after the run turned back"
     elif story.asked_back and not story.committed and not in_doubt:
         yield f"I5 step {name!r} was started forward though the run was to turn back"
-    if not in_doubt:  # Whatever became of others since: nothing but another try can settle a pivot in doubt.
-        yield from _order_breaches(story, name)
     if step.tries(FORWARD):
         yield from _again_breaches(story, name, step, in_doubt=in_doubt)
+    else:  # Later a person may have sent the undo of something before it off again.
+        yield from _order_breaches(story, name)
 
 
 def _order_breaches(story: Story, name: str) -> Iterator[str]:
@@ -73,10 +73,9 @@ def _order_breaches(story: Story, name: str) -> Iterator[str]:
         if not is_settled(story, before):
             yield f"I2 step {name!r} was started before {before!r} was settled"
     replaced = story.saga.by_name[name].alternative_to
-    first = story.steps[name].tries(FORWARD) == 0  # Later a person may have sent the other's undo off again.
-    if replaced and not (story.goes_forward(replaced) and (not first or story.steps[replaced].open is None)):
+    if replaced and not (story.goes_forward(replaced) and story.steps[replaced].open is None):
         yield f"I2 step {name!r} was started in place of {replaced!r}, which was not given up"
-    elif replaced and first and not no_undo_owed(story, replaced):
+    elif replaced and not no_undo_owed(story, replaced):
         yield f"I3 step {name!r} was started beside {replaced!r}, whose effect may stand"
 
 
