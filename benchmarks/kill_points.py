@@ -48,6 +48,7 @@ def main() -> None:
     bad = table(verdicts)
     taken = sum(bool(each.lost) for each in normal)
     damaged = [each for each in normal if any("damaged" in breach for breach in each.breaches)]
+    print(f"durability normal: {len(normal)} power cuts, {taken} of which took something that had been told;")
     print(f"{len(damaged)} damaged the file, {sum(map(after_an_error, damaged))} of them after a failed sync")
     print(f"{time.perf_counter() - began:.0f} s in {given.processes} processes")
     for verdict in bad[:20]:

@@ -163,8 +163,9 @@ class Engine(Operable):
         With the id of a run of this saga that exists, nothing is started and the other arguments are
         ignored. Raises `RunRefused` (an unknown saga, an unusable or taken id, a held resource, too many
         open runs, a closed engine), `SagaRefused` (an input that is no JSON) or `JournalRefused`; after any
-        of them nothing was started. A caller that is cancelled while the start is on its way to the disk
-        leaves a run that goes on.
+        of them nothing was started (though a refused commit can still arrive when the process dies before
+        its next one; then the run goes on at the next opening). A caller that is cancelled while the start
+        is on its way to the disk leaves a run that goes on.
         """
         return (await self._start(saga, run_input, run_id, context, traceparent))[1]
 

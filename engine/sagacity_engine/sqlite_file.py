@@ -27,7 +27,8 @@ from sagacity_engine.sqlite_schema import (
 Durability = Literal["full", "normal"]
 """`full`: what is acknowledged survives everything. `normal`: it survives the death of the process, but what
 was acknowledged in the last moments before the machine itself stops may be gone, also the intents of calls
-that were made; such calls are then made again, or never undone."""
+that were made; such calls are then made again, or never undone. After an error of the disk, a power cut may
+even damage the file."""
 
 
 def open_writer(
@@ -111,7 +112,9 @@ def _prepare(
     path: Path, connection: Connection, durability: Durability, may_migrate: Callable[[], None]
 ) -> None:
     layout(path, connection)
-    connection.execute("PRAGMA journal_mode = WAL")
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":  # SQLite says so instead of failing, for instance after an error of the disk.
+        raise JournalRefused(f"{path}: cannot have a write-ahead log (SQLite keeps {mode!r}); check its disk")
     connection.execute(f"PRAGMA synchronous = {durability}")
     # The writer decides when the log is folded into the file: never inside a commit.
     connection.execute("PRAGMA wal_autocheckpoint = 0")

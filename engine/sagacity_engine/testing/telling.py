@@ -157,9 +157,9 @@ def _redrive(story: Story) -> None:
     in_doubt = story.pivot_may_have_landed and not story.committed
     for name, step in story.steps.items():
         kept = step.skipped or (step.landed and not step.gone) or _goes_without(story, name)
-        if kept or not step.made[Direction.FORWARD]:
+        if kept or not step.tries(Direction.FORWARD):
             continue
-        if in_doubt and story.saga.by_name[name].optional:
+        if _may_go_without(story, name, in_doubt=in_doubt):
             step.excused = True
             continue
         last = step.last
@@ -173,8 +173,19 @@ def _goes_without(story: Story, name: str) -> bool:
     """Whether a run that is redriven goes on without the step, as it did before."""
     if story.goes_forward(name):
         instead = story.steps[story.saga.alternatives[name]]
-        return story.committed or (instead.landed and not instead.gone)
+        tried = instead.tries(Direction.FORWARD) > 0
+        return tried and (story.committed or (instead.landed and not instead.gone))
     return story.saga.by_name[name].optional and story.committed
+
+
+def _may_go_without(story: Story, name: str, *, in_doubt: bool) -> bool:
+    """Whether the events do not tell if the run goes on without the step.
+
+    It does if it had not turned back when the step was given up; but not every way of turning back is told.
+    """
+    if story.goes_forward(name):
+        return story.steps[story.saga.alternatives[name]].tries(Direction.FORWARD) == 0
+    return in_doubt and story.saga.by_name[name].optional
 
 
 def _roll_back(story: Story, event: RolledBack) -> None:
