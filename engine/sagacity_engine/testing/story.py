@@ -99,7 +99,7 @@ class Story:
         """The step starts forward: what it waits for and did not succeed is believed to be given up."""
         for before in self.plan.by_name[name].after:
             step = self.steps[before]
-            if step.made[Direction.FORWARD] and not (step.landed or step.skipped):
+            if step.tries(Direction.FORWARD) and not (step.landed or step.skipped):
                 step.relied_on = True
 
     def goes_forward(self, name: str) -> bool:
