@@ -12,6 +12,7 @@ from sagacity_engine.driver import RunDriver
 from sagacity_engine.handlers import Call
 from sagacity_engine.launching import Launcher
 from sagacity_engine.resource_locks import ResourceLocks
+from sagacity_engine.testing import simulation
 from sagacity_engine.testing.sim_journal import Disk
 from sagacity_engine.testing.sim_participants import Participants, Sort
 from sagacity_engine.testing.sim_report import Report
@@ -22,7 +23,7 @@ from sagacity_engine.testing.simulation_processes import days_for, simulate_days
 SAGAS, FAULTS, TIMES = 20_000, 60_000, 20
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(8))
 def test_a_simulated_day_keeps_every_promise(seed: int) -> None:
     """Whatever befalls two dozen sagas in a day: the checker finds nothing, and all come to an end."""
     report = simulate(seed)
@@ -33,7 +34,7 @@ def test_a_simulated_day_keeps_every_promise(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(100, 120))
 def test_a_seed_replays_byte_for_byte(seed: int) -> None:
     """The same seed twice: every journal has the same records."""
-    first, again = (simulate(seed, keep_journals=True) for _ in range(2))
+    first, again = (simulate(seed, 10, keep_journals=True) for _ in range(2))
     assert first.journals
     assert first.journals == again.journals
     assert first.faults == again.faults
@@ -70,7 +71,7 @@ def test_many_sagas_meet_every_situation_and_break_nothing() -> None:
     assert seldom == {}
 
 
-def broken_days(days: int = 6) -> Report:
+def broken_days(days: int = 4) -> Report:
     report = Report()
     for seed in range(days):
         report.add(simulate(seed))
@@ -107,12 +108,14 @@ def test_a_journal_that_loses_what_it_acknowledged_is_found(monkeypatch: pytest.
             keep(self, batch, settle)
 
     monkeypatch.setattr(Disk, "keep", lossy)
+    monkeypatch.setattr(simulation, "SETTLES_S_MAX", 60.0)
     require_found(broken_days(), "I7", "I11", "I1")
 
 
 def test_an_engine_that_forgets_what_was_in_flight_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The simulation can fail: runs that nothing moves on after a crash are still open at the end, I11."""
     monkeypatch.setattr(Launcher, "recovered", lambda self: iter(()))
+    monkeypatch.setattr(simulation, "SETTLES_S_MAX", 60.0)
     require_found(broken_days(2), "I11")
 
 
@@ -139,7 +142,8 @@ def test_locks_that_hold_nothing_are_found(monkeypatch: pytest.MonkeyPatch) -> N
 def test_an_engine_that_is_not_fenced_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The simulation can fail: without the fence, two engines write to one run."""
     monkeypatch.setattr(Disk, "refusal", lambda *_: None)
-    report = broken_days(20)
+    monkeypatch.setattr(simulation, "SETTLES_S_MAX", 60.0)
+    report = broken_days(8)
     assert report.breaches
     assert report.situations["fence refused a stale writer"] == 0
 

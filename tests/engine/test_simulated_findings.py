@@ -16,6 +16,7 @@ from sagacity_engine import (
     FailureClass,
     Handler,
     MemoryJournal,
+    OnFailure,
     RetryPolicy,
     RunRefused,
     Saga,
@@ -38,6 +39,7 @@ from sagacity_engine.events import (
     Event,
     LocksAcquired,
     OperatorActed,
+    RolledBack,
     RunStarted,
     UnknownReason,
 )
@@ -285,6 +287,31 @@ def test_a_pivot_in_doubt_that_was_to_run_again_keeps_everything_from_being_undo
     advance(state, [CancelRequested(at=3.0, who="me")], 3.0)
     assert state.status is Status.NEEDS_ATTENTION
     assert phases(state) == [StepPhase.SUCCEEDED, StepPhase.UNCERTAIN]
+
+
+def test_a_redriven_run_does_not_go_back_to_a_savepoint_after_the_step_that_failed() -> None:
+    """A savepoint that was reached before the run was redriven, after the step, cannot help it."""
+    back = OnFailure.all(Strategy.ROLLBACK_TO_SAVEPOINT)
+    saga = Saga(
+        name="saved",
+        steps=(
+            Step(name="a", retry=ONCE, on_failure=back, compensation=Compensation(retry=ONCE)),
+            Step(name="look", kind=Kind.READ_ONLY, savepoint=True),
+            Step(name="b", after=("a",), retry=ONCE),
+        ),
+    )
+    state = state_of(saga)
+    advance(state, [], 0.0)
+    advance(state, [_succeeded("a")], 1.0)
+    advance(state, [_succeeded("look")], 1.0)
+    advance(state, [AttemptFailed(at=2.0, step="b", direction=FORWARD, attempt=1, error_type="No")], 2.0)
+    advance(state, [replace(_succeeded("a"), at=3.0, direction=UNDO)], 3.0)
+    advance(state, [OperatorActed(at=4.0, action=Action.REDRIVE, who="me")], 4.0)
+    events, _ = advance(
+        state, [AttemptFailed(at=5.0, step="a", direction=FORWARD, attempt=2, error_type="No")], 5.0
+    )
+    assert not any(isinstance(event, RolledBack) for event in events)
+    assert state.status is Status.COMPENSATED
 
 
 def phases(state: RunState) -> list[StepPhase]:

@@ -41,7 +41,7 @@ RUNS = 24
 LAUNCHES_S, TROUBLE_S = 25.0, 40.0
 """Until when runs are started, and until when things go wrong, in virtual seconds."""
 
-SETTLES_S_MAX = 3_000.0
+SETTLES_S_MAX = 600.0
 """How long after all trouble the last run may still be open, in virtual seconds."""
 
 SERVICES = tuple(f"service-{number}" for number in range(1, 5))
