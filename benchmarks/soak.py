@@ -80,7 +80,7 @@ class Soak:
         self.counts["takeovers"] += second.poll() is None
         first.send_signal(signal.SIGCONT)
         try:
-            first.wait(1.5)
+            first.wait(4.0)
             self.counts["first engines fenced"] += first.returncode == FENCED
         except subprocess.TimeoutExpired:
             pass  # Nobody took over.
@@ -92,7 +92,9 @@ class Soak:
         said = self._folder / f"said-{self._engines}"
         with said.open("wb") as out:
             arguments = [str(self._folder), f"engine-{self._engines}", how]
-            return start("benchmarks.soaking.engine_process", *arguments, out=out.fileno())
+            return start(
+                "benchmarks.soaking.engine_process", *arguments, out=out.fileno(), err=subprocess.STDOUT
+            )
 
     def _kill(self, engine: "subprocess.Popen[bytes]") -> None:
         engine.kill()
@@ -103,17 +105,19 @@ class Soak:
         for said in sorted(self._folder.glob("said-*")):
             for line in said.read_text("utf-8").splitlines(keepends=True):
                 words = line.split()
-                if line.endswith("\n") and words[0] == "accepted":
+                if line.endswith("\n") and words[:1] == ["accepted"]:
                     self.accepted.add(words[1])
-                elif line.endswith("\n") and words[0] == "ended":
+                elif line.endswith("\n") and words[:1] == ["ended"]:
                     self.ended[words[1]] = words[2]
                 self.counts["last engine finished"] += words[:1] == ["finished"]
 
 
-def start(module: str, *arguments: str, out: int) -> "subprocess.Popen[bytes]":
+def start(module: str, *arguments: str, out: int, err: int | None = None) -> "subprocess.Popen[bytes]":
     """A process of this folder's, with the checkout on its path."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen([sys.executable, "-m", module, *arguments], stdout=out, env=environment)
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *arguments], stdout=out, stderr=err, env=environment
+    )
 
 
 def soak(folder: Path, seconds: float, seed: int) -> list[str]:

@@ -38,7 +38,12 @@ async def main(folder: Path, generation: str, *, last: bool) -> int:
             return 0
         names = [bound.saga.name for bound in sagas]
         numbers = itertools.count()
-        await asyncio.gather(*(_start(engine, names, generation, numbers) for _ in range(AT_ONCE)))
+        starting = [asyncio.ensure_future(_start(engine, names, generation, numbers)) for _ in range(AT_ONCE)]
+        # Those who wait for runs that write nothing do not learn of it.
+        await asyncio.wait(starting, return_when=asyncio.FIRST_COMPLETED)
+        for each in starting:
+            each.cancel()
+        await asyncio.gather(*starting, return_exceptions=True)
         return FENCED
     finally:
         await engine.__aexit__(None, None, None)
