@@ -38,7 +38,7 @@ demo: ## install if needed, then run the demo; both times are printed
 test: setup ## run the whole suite
 	@$(BIN)/python -m pytest $(PARALLEL)
 
-test-fast: setup ## run the suite without the tests that start real processes or train models
+test-fast: setup ## run the suite without the tests that start real processes, train models or play thousands of runs
 	@$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
 check: setup ## lint, format check, types (mypy and pyright), import contracts

@@ -284,6 +284,7 @@ def legal_calls(step: StepPlan, saga: Saga) -> bool:
     return own.idempotent and type(step.hedge_delay_s) is not bool and low_s <= step.hedge_delay_s <= high_s
 
 
+@pytest.mark.slow
 @given(st.data())
 @settings(max_examples=600)
 def test_check_agrees_with_the_rules_restated(data: st.DataObject) -> None:
@@ -299,6 +300,7 @@ def test_check_agrees_with_the_rules_restated(data: st.DataObject) -> None:
                 assert all(needed(saga)[name] <= set(order[:place]) for place, name in enumerate(order))
 
 
+@pytest.mark.slow
 @given(st.data())
 @settings(max_examples=300)
 def test_check_agrees_on_every_single_change(data: st.DataObject) -> None:
@@ -317,6 +319,7 @@ def test_check_agrees_on_every_single_change(data: st.DataObject) -> None:
             assert (found == ()) == legal(varied, saga), (name, value, found)
 
 
+@pytest.mark.slow
 def test_the_plans_of_the_comparison_are_of_both_sorts() -> None:
     """Some random plans are legal though they differ in each way, and many are not: agreement counts."""
     seen: list[bool] = []

@@ -95,6 +95,7 @@ def test_participants_that_forget_keys_are_found(monkeypatch: pytest.MonkeyPatch
     require_found(broken_days(), "I6")
 
 
+@pytest.mark.slow
 def test_a_journal_that_loses_what_it_acknowledged_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The simulation can fail: a batch that is told durable and is not there is noticed."""
     keep = Disk.keep
@@ -112,6 +113,7 @@ def test_a_journal_that_loses_what_it_acknowledged_is_found(monkeypatch: pytest.
     require_found(broken_days(), "I7", "I11", "I1")
 
 
+@pytest.mark.slow
 def test_an_engine_that_forgets_what_was_in_flight_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The simulation can fail: runs that nothing moves on after a crash are still open at the end, I11."""
     monkeypatch.setattr(Launcher, "recovered", lambda self: iter(()))
@@ -119,6 +121,7 @@ def test_an_engine_that_forgets_what_was_in_flight_is_found(monkeypatch: pytest.
     require_found(broken_days(2), "I11")
 
 
+@pytest.mark.slow
 def test_calls_before_their_intent_is_durable_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The simulation can fail: an engine that calls first and writes later leaves effects without intents."""
     offer = RunDriver._offer
@@ -139,6 +142,7 @@ def test_locks_that_hold_nothing_are_found(monkeypatch: pytest.MonkeyPatch) -> N
     require_found(broken_days(), "I9")
 
 
+@pytest.mark.slow
 def test_an_engine_that_is_not_fenced_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The simulation can fail: without the fence, two engines write to one run."""
     monkeypatch.setattr(Disk, "refusal", lambda *_: None)

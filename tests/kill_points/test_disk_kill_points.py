@@ -8,6 +8,8 @@ from tests.kill_points.shapes import SHAPES
 from tests.kill_points.sweep import Point, Verdict, tell
 from tests.kill_points.troubles import KILLING, POWER, Fault, Trouble
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _quiet(caplog: pytest.LogCaptureFixture) -> None:

@@ -9,6 +9,8 @@ from tests.kill_points.sweep import Point, StatementFault, Verdict, tell
 
 from sagacity_engine.testing.failpoints import Failure
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _quiet(caplog: pytest.LogCaptureFixture) -> None:
