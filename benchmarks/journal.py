@@ -32,8 +32,8 @@ from sagacity_engine.events import (
 from sagacity_engine.journal import Batch
 from sagacity_engine.plan import author_plan
 from sagacity_engine.saga import Saga, Step
-from sagacity_engine.sqlite_file import Durability
-from sagacity_engine.sqlite_journal import SqliteJournal
+from sagacity_engine.sqlite.file import Durability
+from sagacity_engine.sqlite.journal import SqliteJournal
 
 CONCURRENT = (1, 16, 64, 256)
 STEPS = tuple(f"step_{number}" for number in range(1, 6))

@@ -14,10 +14,10 @@ import sys
 import time
 
 from sagacity_engine import Call, Engine, MemoryJournal, Status, define
-from sagacity_engine.testing.sim_report import Report
-from sagacity_engine.testing.sim_situations import SITUATIONS
-from sagacity_engine.testing.simulation_processes import days_for, simulate_days
-from sagacity_engine.testing.virtual_loop import run_in_virtual_time
+from sagacity_engine.testing.simulation.processes import days_for, simulate_days
+from sagacity_engine.testing.simulation.report import Report
+from sagacity_engine.testing.simulation.situations import SITUATIONS
+from sagacity_engine.testing.simulation.virtual_loop import run_in_virtual_time
 
 PLAIN = 2_000
 

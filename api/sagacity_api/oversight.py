@@ -18,14 +18,14 @@ from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 
-from sagacity_engine import machine
 from sagacity_engine.errors import EngineError, JournalRefused, RunRefused
 from sagacity_engine.events import Event, Status
 from sagacity_engine.journal import Batch, Request, RunSummary
-from sagacity_engine.lease import lock
-from sagacity_engine.operations import refusal
-from sagacity_engine.run_state import RunState
-from sagacity_engine.sqlite_journal import SqliteJournal
+from sagacity_engine.machine import machine
+from sagacity_engine.machine.operations import refusal
+from sagacity_engine.machine.run_state import RunState
+from sagacity_engine.sqlite.journal import SqliteJournal
+from sagacity_engine.sqlite.lease import lock
 
 AT_ONCE_MAX = 200
 """The most decisions that are written side by side."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sagacity_engine import Plan, PlanRefused, Saga, SagaRefused, read_plan, read_saga
-from sagacity_engine.saga_rules import ARCS_MAX, STEPS_MAX
+from sagacity_engine.rules.saga_rules import ARCS_MAX, STEPS_MAX
 
 CONTEXT_KEYS_MAX = 64
 CONTEXT_TEXT_MAX = 256

@@ -14,7 +14,7 @@ from benchmarks.peers.with_sagacity import ENDS, bound
 
 from sagacity_engine import Advice, FailureClass, Launch, RunState, author_plan
 from sagacity_engine.events import AttemptStarted
-from sagacity_engine.virtual import Reply, VirtualHost
+from sagacity_engine.virtual.host import Reply, VirtualHost
 
 
 class Participants:

@@ -12,8 +12,8 @@ from dataclasses import asdict
 from typing import Any
 
 from sagacity_engine import Call, Direction, StepError
-from sagacity_engine.testing.sim_participants import Participants, Sort
-from sagacity_engine.testing.sim_witness import Witness
+from sagacity_engine.testing.simulation.participants import Participants, Sort
+from sagacity_engine.testing.simulation.witness import Witness
 
 FOR_GOOD = 1 << 30
 

@@ -12,7 +12,7 @@ from benchmarks.soaking.sagas import ask
 from sagacity_engine import Direction, SqliteJournal
 from sagacity_engine.events import AttemptUnknown, Event, RunEnded, UnknownReason
 from sagacity_engine.testing import Effect, violations
-from sagacity_engine.testing.sim_between import nesting_breaches
+from sagacity_engine.testing.simulation.between import nesting_breaches
 
 RUNS_MAX = 1_000_000
 

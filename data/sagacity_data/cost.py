@@ -18,8 +18,8 @@ from sagacity_data.errors import RunUnfinished
 from sagacity_data.rows import AttemptOutcome, AttemptRow, RunRow
 from sagacity_engine import Direction, Saga, Status
 from sagacity_engine.events import AttemptStarted, AttemptSucceeded, Event, RunEnded, RunStarted
-from sagacity_engine.phases import StepPhase
-from sagacity_engine.run_state import RunState
+from sagacity_engine.machine.phases import StepPhase
+from sagacity_engine.machine.run_state import RunState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

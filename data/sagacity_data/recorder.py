@@ -37,8 +37,8 @@ from sagacity_engine.events import (
     RunEnded,
     RunStarted,
 )
-from sagacity_engine.phases import StepPhase
-from sagacity_engine.run_state import RunState
+from sagacity_engine.machine.phases import StepPhase
+from sagacity_engine.machine.run_state import RunState
 
 RUNS_MAX: Final = 100_000
 """Unfinished runs the recorder remembers; beyond it the oldest is forgotten, as after a restart."""

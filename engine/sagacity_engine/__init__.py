@@ -3,8 +3,6 @@
 from sagacity_engine.advisor import Advice, Advisor, Arm, Launch, NoAdvisor
 from sagacity_engine.alerts import Alert, AlertKind, AlertListener
 from sagacity_engine.authoring import DeclaredStep, SagaBuilder, StepFunction, define
-from sagacity_engine.breaker import BreakerState
-from sagacity_engine.counsel import Failure, FailureAdvisor
 from sagacity_engine.document import plan_document, read_plan, read_saga, saga_document, saga_schema
 from sagacity_engine.errors import (
     EngineError,
@@ -19,8 +17,11 @@ from sagacity_engine.errors import (
     TerminalError,
 )
 from sagacity_engine.events import Action, Answer, Direction, Event, Status
+from sagacity_engine.guards.breaker import BreakerState
+from sagacity_engine.guards.service_guards import ServicePolicy
 from sagacity_engine.handlers import BoundSaga, Call, Effect, Found, Handler, bind
 from sagacity_engine.host import Engine
+from sagacity_engine.hosting.counsel import Failure, FailureAdvisor
 from sagacity_engine.journal import (
     Batch,
     Journal,
@@ -31,6 +32,7 @@ from sagacity_engine.journal import (
     RunSummary,
 )
 from sagacity_engine.listeners import Listener
+from sagacity_engine.machine.run_state import RunState
 from sagacity_engine.parts import (
     Approval,
     Breaker,
@@ -48,10 +50,8 @@ from sagacity_engine.parts import (
 from sagacity_engine.plan import Plan, StepPlan, author_plan, check
 from sagacity_engine.results import RunResult
 from sagacity_engine.retry import RetryPolicy
-from sagacity_engine.run_state import RunState
 from sagacity_engine.saga import Saga, Step, SubSaga
-from sagacity_engine.service_guards import ServicePolicy
-from sagacity_engine.sqlite_journal import SqliteJournal
+from sagacity_engine.sqlite.journal import SqliteJournal
 from sagacity_engine.strategy import OnFailure, OnTimeout, Strategy
 from sagacity_engine.sync_engine import SyncEngine
 

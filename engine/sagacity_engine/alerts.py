@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypedDict
 
-from sagacity_engine.breaker import BreakerState
-from sagacity_engine.endings import troubles
 from sagacity_engine.events import (
     Action,
     AttemptFailed,
@@ -23,11 +21,13 @@ from sagacity_engine.events import (
     RunEnded,
     Status,
 )
-from sagacity_engine.operations import next_actions
-from sagacity_engine.phases import StepPhase
-from sagacity_engine.run_state import RunState
+from sagacity_engine.guards.breaker import BreakerState
+from sagacity_engine.machine.endings import troubles
+from sagacity_engine.machine.operations import next_actions
+from sagacity_engine.machine.phases import StepPhase
+from sagacity_engine.machine.run_state import RunState
+from sagacity_engine.machine.verdict import TIMEOUTS, describe
 from sagacity_engine.strategy import OnTimeout
-from sagacity_engine.verdict import TIMEOUTS, describe
 
 
 class AlertKind(StrEnum):

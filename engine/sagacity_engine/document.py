@@ -11,9 +11,9 @@ from typing import Any
 
 from sagacity_engine.errors import PlanRefused, SagaRefused
 from sagacity_engine.plan import Plan
+from sagacity_engine.rules.saga_rules import STEPS_MAX
+from sagacity_engine.rules.step_rules import SUB_SAGA_DEPTH_MAX
 from sagacity_engine.saga import Saga
-from sagacity_engine.saga_rules import STEPS_MAX
-from sagacity_engine.step_rules import SUB_SAGA_DEPTH_MAX
 from sagacity_engine.wire import from_plain, schema_of, to_plain
 
 

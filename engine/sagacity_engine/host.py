@@ -19,22 +19,22 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
-from sagacity_engine.admission import Admission, Order, kept, usable
 from sagacity_engine.advisor import Advisor, Context
-from sagacity_engine.breaker import BreakerState
 from sagacity_engine.clock import SteadyClock
 from sagacity_engine.errors import RunRefused, SagaRefused
 from sagacity_engine.events import Event
+from sagacity_engine.guards.breaker import BreakerState
+from sagacity_engine.guards.service_guards import ServiceGuards, ServicePolicy
 from sagacity_engine.handlers import BoundSaga
-from sagacity_engine.house import House, Settings
+from sagacity_engine.hosting.admission import Admission, Order, kept, usable
+from sagacity_engine.hosting.house import House, Settings
+from sagacity_engine.hosting.live_runs import LiveRun
+from sagacity_engine.hosting.operating import Operable, cancel_event, require_accepted
+from sagacity_engine.hosting.run_ids import RunIds
 from sagacity_engine.journal import Journal
 from sagacity_engine.listeners import Listener, Listeners
-from sagacity_engine.live_runs import LiveRun
-from sagacity_engine.operating import Operable, cancel_event, require_accepted
+from sagacity_engine.machine.run_state import RunState
 from sagacity_engine.results import RunResult, stored_result
-from sagacity_engine.run_ids import RunIds
-from sagacity_engine.run_state import RunState
-from sagacity_engine.service_guards import ServiceGuards, ServicePolicy
 
 
 class Engine(Operable):

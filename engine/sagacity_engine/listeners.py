@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from sagacity_engine.events import Event
-from sagacity_engine.run_state import RunState
+from sagacity_engine.machine.run_state import RunState
 
 _LOG = logging.getLogger("sagacity_engine")
 

@@ -14,11 +14,11 @@ from functools import cached_property
 
 from sagacity_engine import precedence
 from sagacity_engine.errors import FailureClass, PlanRefused, SagaRefused
-from sagacity_engine.number_rules import is_number, is_whole
 from sagacity_engine.parts import Breaker
 from sagacity_engine.retry import RetryPolicy
+from sagacity_engine.rules.number_rules import is_number, is_whole
+from sagacity_engine.rules.step_rules import breaker_numbers, strategy_breach, timeout_breach
 from sagacity_engine.saga import Saga, Step
-from sagacity_engine.step_rules import breaker_numbers, strategy_breach, timeout_breach
 from sagacity_engine.strategy import OnFailure, OnTimeout, Strategy
 from sagacity_engine.wire import ADDED
 

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sagacity_engine import machine
 from sagacity_engine.advisor import Arm
 from sagacity_engine.errors import JournalRefused, RunRefused
 from sagacity_engine.events import Status
 from sagacity_engine.journal import Journal
+from sagacity_engine.machine import machine
+from sagacity_engine.machine.run_state import RunState
 from sagacity_engine.plan import Plan
-from sagacity_engine.run_state import RunState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from sagacity_engine import precedence, saga_rules
+from sagacity_engine import precedence
 from sagacity_engine.parts import (
     Approval,
     Breaker,
@@ -26,8 +26,9 @@ from sagacity_engine.parts import (
     SagaFreedom,
     StepFreedom,
 )
-from sagacity_engine.reference_rules import referred_to
 from sagacity_engine.retry import RetryPolicy
+from sagacity_engine.rules import saga_rules
+from sagacity_engine.rules.reference_rules import referred_to
 from sagacity_engine.strategy import OnFailure, OnTimeout
 from sagacity_engine.wire import ADDED, plain_copy, to_plain
 

@@ -21,10 +21,10 @@ from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sagacity_engine.errors import RunRefused, SagaRefused
+from sagacity_engine.guards.service_guards import ServiceGuards
 from sagacity_engine.host import Engine
 from sagacity_engine.listeners import Listeners
 from sagacity_engine.results import RunResult
-from sagacity_engine.service_guards import ServiceGuards
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -117,7 +117,7 @@ class RetryRules(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def retry_rules(kind: Kind, idempotent: bool, on_failure: OnFailure) -> RetryRules:
-    """The engine's rules for one step (`sagacity_engine.verdict`) as flags."""
+    """The engine's rules for one step (`sagacity_engine.machine.verdict`) as flags."""
     a, b, c, d = (on_failure.of(failure_class).retries for failure_class in CLASSES)
     clean = (a, b, c, d)
     if kind is Kind.READ_ONLY:

@@ -58,8 +58,8 @@ from sagacity_engine.events import (
     SignalReceived,
     UnknownReason,
 )
-from sagacity_engine.lease import lock
-from sagacity_engine.phases import StepPhase
+from sagacity_engine.machine.phases import StepPhase
+from sagacity_engine.sqlite.lease import lock
 from sagacity_engine.strategy import Strategy
 from sagacity_engine.sync_engine import SyncEngine
 
@@ -672,7 +672,7 @@ def test_a_lease_without_a_lock_is_honoured_too(run: Run, runs_db: Path) -> None
 
 def test_a_journal_that_cannot_be_written(run: Run, runs_db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When neither writing nor asking is possible, the code is 1 and the journal's words are told."""
-    monkeypatch.setattr("sagacity_engine.sqlite_requests.REQUESTS_MAX", 0)
+    monkeypatch.setattr("sagacity_engine.sqlite.requests.REQUESTS_MAX", 0)
     held = lock(runs_db)
     assert held is not None
     code, out, err = run("retry", runs_db, "trip-0", "book")

@@ -12,8 +12,8 @@ from sagacity_data import AttemptOutcome, AttemptRow, LaunchFeatures, Recorder, 
 from sagacity_engine import Direction, FailureClass, Kind, Launch, Saga
 from sagacity_engine.advisor import author_advice
 from sagacity_engine.events import AttemptStarted, Event
-from sagacity_engine.run_state import RunState
-from sagacity_engine.virtual import Reply, VirtualHost
+from sagacity_engine.machine.run_state import RunState
+from sagacity_engine.virtual.host import Reply, VirtualHost
 
 Script = Mapping[str, Sequence[Reply]]
 

@@ -11,7 +11,7 @@ import pytest
 
 from sagacity_data import AttemptOutcome, AttemptRow, DatasetRefused, DatasetStore, Row, RunRow, row_tables
 from sagacity_engine import Direction, FailureClass, Kind, Saga, Status, Step
-from sagacity_engine.virtual import Reply
+from sagacity_engine.virtual.host import Reply
 
 Make = Callable[..., AttemptRow]
 DAY = 86_400.0

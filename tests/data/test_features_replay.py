@@ -13,8 +13,8 @@ from sagacity_data import AttemptOutcome, AttemptRow, LaunchFeatures, Recorder, 
 from sagacity_engine import Direction, FailureClass, Launch, RetryPolicy, Saga, Status, Step
 from sagacity_engine.advisor import author_advice
 from sagacity_engine.events import AttemptStarted
-from sagacity_engine.run_state import RunState
-from sagacity_engine.virtual import Reply, VirtualHost
+from sagacity_engine.machine.run_state import RunState
+from sagacity_engine.virtual.host import Reply, VirtualHost
 
 RETRY = RetryPolicy(initial_interval_s=4.0, maximum_attempts=3)
 SAGAS = (

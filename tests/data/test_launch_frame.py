@@ -19,7 +19,7 @@ from sagacity_data import (
 )
 from sagacity_data.training_frame import IDENTITY_COLUMNS, OUTCOME_COLUMNS
 from sagacity_engine import Direction, FailureClass, RetryPolicy, Saga, Step
-from sagacity_engine.virtual import Reply
+from sagacity_engine.virtual.host import Reply
 
 Make = Callable[..., AttemptRow]
 SAGA = Saga(

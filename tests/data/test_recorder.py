@@ -15,7 +15,6 @@ from sagacity_engine import (
     Status,
     Step,
     author_plan,
-    machine,
 )
 from sagacity_engine.events import (
     AttemptFailed,
@@ -27,8 +26,9 @@ from sagacity_engine.events import (
     RunStarted,
     UnknownReason,
 )
-from sagacity_engine.run_state import begin
-from sagacity_engine.virtual import Reply
+from sagacity_engine.machine import machine
+from sagacity_engine.machine.run_state import begin
+from sagacity_engine.virtual.host import Reply
 
 TRIP = Saga(
     name="trip",

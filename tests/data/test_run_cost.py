@@ -7,7 +7,7 @@ import pytest
 
 from sagacity_data import AttemptRow, RunUnfinished, run_cost, state_cost
 from sagacity_engine import Compensation, CostPolicy, Kind, RetryPolicy, Saga, Step
-from sagacity_engine.virtual import Reply
+from sagacity_engine.virtual.host import Reply
 
 ORDER = Saga(
     name="order",

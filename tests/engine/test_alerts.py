@@ -7,18 +7,18 @@ import pytest
 
 from sagacity_engine.advisor import Advice, Launch
 from sagacity_engine.alerts import Alert, AlertKind, AlertListener, alerts
-from sagacity_engine.breaker import BreakerState
 from sagacity_engine.errors import FailureClass
 from sagacity_engine.events import Action, Answer, Direction, RunEnded, RunStarted, Status
+from sagacity_engine.guards.breaker import BreakerState
+from sagacity_engine.guards.service_guards import ServiceGuards
+from sagacity_engine.machine.run_state import RunState, begin
 from sagacity_engine.parts import Breaker, Compensation, Kind, Probe
 from sagacity_engine.plan import author_plan
 from sagacity_engine.retry import RetryPolicy
-from sagacity_engine.run_state import RunState, begin
 from sagacity_engine.saga import Saga, Step
-from sagacity_engine.service_guards import ServiceGuards
 from sagacity_engine.strategy import OnFailure, OnTimeout, Strategy
 from sagacity_engine.testing import Script, ScriptedServices
-from sagacity_engine.virtual import Reply, VirtualHost
+from sagacity_engine.virtual.host import Reply, VirtualHost
 
 FORWARD, UNDO, PROBE = Direction.FORWARD, Direction.UNDO, Direction.PROBE
 SLOW = Reply(duration_s=1_000.0)

@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 
 from sagacity_engine import codec
-from sagacity_engine.driver import RunDriver
+from sagacity_engine.guards.resource_locks import ResourceLocks
 from sagacity_engine.handlers import Call
-from sagacity_engine.launching import Launcher
-from sagacity_engine.resource_locks import ResourceLocks
+from sagacity_engine.hosting.driver import RunDriver
+from sagacity_engine.hosting.launching import Launcher
 from sagacity_engine.testing import simulation
-from sagacity_engine.testing.sim_journal import Disk
-from sagacity_engine.testing.sim_participants import Participants, Sort
-from sagacity_engine.testing.sim_report import Report
-from sagacity_engine.testing.sim_situations import SITUATIONS
-from sagacity_engine.testing.simulation import simulate
-from sagacity_engine.testing.simulation_processes import days_for, simulate_days
+from sagacity_engine.testing.simulation.day import simulate
+from sagacity_engine.testing.simulation.journal import Disk
+from sagacity_engine.testing.simulation.participants import Participants, Sort
+from sagacity_engine.testing.simulation.processes import days_for, simulate_days
+from sagacity_engine.testing.simulation.report import Report
+from sagacity_engine.testing.simulation.situations import SITUATIONS
 
 SAGAS, FAULTS, TIMES = 20_000, 60_000, 20
 
@@ -43,7 +43,7 @@ def test_a_seed_replays_byte_for_byte(seed: int) -> None:
 def test_a_seed_replays_in_another_process() -> None:
     """What a seed plays depends neither on the process nor on its hash seed."""
     script = (
-        "import hashlib, json; from sagacity_engine.testing.simulation import simulate\n"
+        "import hashlib, json; from sagacity_engine.testing.simulation.day import simulate\n"
         "kept = [simulate(seed, keep_journals=True).journals for seed in (7, 8)]\n"
         "print(hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest())"
     )

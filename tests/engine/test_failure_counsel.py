@@ -27,11 +27,11 @@ from sagacity_engine import (
     author_plan,
     define,
 )
-from sagacity_engine.counsel import REFUSALS_MAX, RESTS_S
 from sagacity_engine.events import AttemptFailed, AttemptStarted, AttemptUnknown
-from sagacity_engine.phases import StepPhase
+from sagacity_engine.hosting.counsel import REFUSALS_MAX, RESTS_S
+from sagacity_engine.machine.phases import StepPhase
 from sagacity_engine.testing import violations
-from sagacity_engine.testing.virtual_loop import run_in_virtual_time
+from sagacity_engine.testing.simulation.virtual_loop import run_in_virtual_time
 
 Answer = Callable[[Failure], Awaitable[Any]]
 FORWARD = Strategy.FORWARD_RECOVERY

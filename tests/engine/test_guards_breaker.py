@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sagacity_engine.breaker import BreakerState, ServiceBreaker
+from sagacity_engine.guards.breaker import BreakerState, ServiceBreaker
 from sagacity_engine.parts import Breaker
 
 CLOSED, OPEN, HALF_OPEN = BreakerState.CLOSED, BreakerState.OPEN, BreakerState.HALF_OPEN

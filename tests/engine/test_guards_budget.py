@@ -8,15 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sagacity_engine.events import AttemptFailed, AttemptStarted, Direction, RunStarted
-from sagacity_engine.machine import advance
+from sagacity_engine.guards.retry_budget import RetryBudget
+from sagacity_engine.guards.service_guards import ServiceGuard, ServiceGuards, ServicePolicy
+from sagacity_engine.machine.machine import advance
+from sagacity_engine.machine.run_state import begin
+from sagacity_engine.machine.verdict import would_retry
 from sagacity_engine.parts import Kind
 from sagacity_engine.plan import author_plan
 from sagacity_engine.retry import RetryPolicy
-from sagacity_engine.retry_budget import RetryBudget
-from sagacity_engine.run_state import begin
 from sagacity_engine.saga import Saga, Step
-from sagacity_engine.service_guards import ServiceGuard, ServiceGuards, ServicePolicy
-from sagacity_engine.verdict import would_retry
 
 FIRST, RETRY = True, False
 CALLS = st.lists(st.sampled_from([FIRST, FIRST, RETRY]), max_size=200)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sagacity_engine.call_limit import CallLimit
-from sagacity_engine.turns import Turns
+from sagacity_engine.guards.call_limit import CallLimit
+from sagacity_engine.guards.turns import Turns
 
 
 class Caller:

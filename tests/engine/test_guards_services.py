@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from sagacity_engine.breaker import BreakerState
 from sagacity_engine.errors import FailureClass, SagaRefused
 from sagacity_engine.events import (
     Answer,
@@ -19,8 +18,9 @@ from sagacity_engine.events import (
     Status,
     UnknownReason,
 )
+from sagacity_engine.guards.breaker import BreakerState
+from sagacity_engine.guards.service_guards import ServiceGuards, ServicePolicy, healthy_outcome
 from sagacity_engine.parts import Breaker
-from sagacity_engine.service_guards import ServiceGuards, ServicePolicy, healthy_outcome
 
 
 @pytest.mark.parametrize(

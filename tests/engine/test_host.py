@@ -36,7 +36,6 @@ from sagacity_engine import (
     author_plan,
     define,
 )
-from sagacity_engine.attempts import NEVER_CALLED
 from sagacity_engine.events import (
     AttemptFailed,
     AttemptStarted,
@@ -46,9 +45,10 @@ from sagacity_engine.events import (
     UnknownReason,
 )
 from sagacity_engine.handlers import OUTPUT_BYTES_MAX
+from sagacity_engine.hosting.attempts import NEVER_CALLED
 from sagacity_engine.journal import Batch, Settle
-from sagacity_engine.run_state import RunState
-from sagacity_engine.sqlite_connection import connect_sqlite
+from sagacity_engine.machine.run_state import RunState
+from sagacity_engine.sqlite.connection import connect_sqlite
 from sagacity_engine.testing import violations
 
 Act = Callable[[Call], Any]

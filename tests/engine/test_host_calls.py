@@ -35,7 +35,6 @@ from sagacity_engine import (
     author_plan,
     define,
 )
-from sagacity_engine.attempts import NEVER_CALLED
 from sagacity_engine.events import (
     AttemptFailed,
     AttemptHedged,
@@ -47,8 +46,9 @@ from sagacity_engine.events import (
     UnknownReason,
 )
 from sagacity_engine.handlers import OUTPUT_BYTES_MAX
+from sagacity_engine.hosting.attempts import NEVER_CALLED
 from sagacity_engine.testing import violations
-from sagacity_engine.testing.virtual_loop import VirtualLoop, run_in_virtual_time
+from sagacity_engine.testing.simulation.virtual_loop import VirtualLoop, run_in_virtual_time
 
 Act = Callable[[Call], Any]
 ONCE = RetryPolicy(maximum_attempts=1)

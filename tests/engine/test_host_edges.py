@@ -33,7 +33,7 @@ from sagacity_engine import (
 )
 from sagacity_engine.events import AttemptStarted, CancelRequested, Direction, RunStarted
 from sagacity_engine.journal import Batch, Settle
-from sagacity_engine.run_state import RunState
+from sagacity_engine.machine.run_state import RunState
 from sagacity_engine.testing import violations
 
 Act = Callable[[Call], Any]

@@ -30,9 +30,9 @@ from sagacity_engine import (
     define,
 )
 from sagacity_engine.events import AttemptFailed, AttemptStarted, RunStarted
-from sagacity_engine.launching import CIRCUIT_OPEN
+from sagacity_engine.hosting.launching import CIRCUIT_OPEN
 from sagacity_engine.testing import violations
-from sagacity_engine.testing.virtual_loop import run_in_virtual_time
+from sagacity_engine.testing.simulation.virtual_loop import run_in_virtual_time
 
 Act = Callable[[Call], Any]
 ONCE = RetryPolicy(maximum_attempts=1)

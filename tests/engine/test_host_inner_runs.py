@@ -23,7 +23,7 @@ from sagacity_engine import (
 )
 from sagacity_engine.events import AttemptFailed, AttemptStarted, AttemptUnknown, CancelRequested, RunStarted
 from sagacity_engine.testing import violations
-from sagacity_engine.testing.virtual_loop import run_in_virtual_time
+from sagacity_engine.testing.simulation.virtual_loop import run_in_virtual_time
 
 Told = list[tuple[str, Direction]]
 Act = Callable[[Call], Any]

@@ -24,7 +24,7 @@ from sagacity_engine import (
 )
 from sagacity_engine.events import LocksAcquired, RunStarted
 from sagacity_engine.testing import violations
-from sagacity_engine.testing.virtual_loop import run_in_virtual_time
+from sagacity_engine.testing.simulation.virtual_loop import run_in_virtual_time
 
 ONCE = RetryPolicy(maximum_attempts=1)
 ROOM = {"room": 7}

@@ -33,7 +33,7 @@ from sagacity_engine.events import (
     SignalReceived,
 )
 from sagacity_engine.testing import violations
-from sagacity_engine.testing.virtual_loop import run_in_virtual_time
+from sagacity_engine.testing.simulation.virtual_loop import run_in_virtual_time
 
 ONCE = RetryPolicy(maximum_attempts=1)
 WHO = "Asha"

@@ -23,8 +23,8 @@ from sagacity_engine.events import (
 from sagacity_engine.journal import Batch, JournalConflict
 from sagacity_engine.plan import author_plan
 from sagacity_engine.saga import Saga, Step
-from sagacity_engine.sqlite_connection import connect_sqlite
-from sagacity_engine.sqlite_journal import SqliteJournal
+from sagacity_engine.sqlite.connection import connect_sqlite
+from sagacity_engine.sqlite.journal import SqliteJournal
 
 SAGA = Saga(name="s", steps=(Step(name="a"),))
 PLAN = author_plan(SAGA)
@@ -178,7 +178,7 @@ def failing(place: int) -> tuple[Callable[[str], sqlite3.Connection], list[int]]
 
 def test_a_failure_at_any_place_loses_nothing(path: Path, tmp_path: Path) -> None:
     """Wherever archiving stops, each run is whole in one file or in both, and doing it again finishes it."""
-    from sagacity_engine.archive import archive
+    from sagacity_engine.sqlite.archive import archive
 
     kept, into = path.read_bytes(), tmp_path / "old.db"
     everything = ["abandoned", "compensated", "completed", "new", "open", "stuck"]
@@ -211,7 +211,7 @@ def has_journal(path: Path) -> bool:
 
 def test_a_run_that_goes_on_after_it_was_copied_is_not_deleted(path: Path, tmp_path: Path) -> None:
     """A run that was opened again after it was copied stays; archived later, its copy is completed."""
-    from sagacity_engine.archive import archive
+    from sagacity_engine.sqlite.archive import archive
 
     into, journal = tmp_path / "old.db", opened(path)
     undo = OperatorActed(at=20, action=Action.UNDO, who="ann")

@@ -13,8 +13,8 @@ from sagacity_engine.events import AttemptStarted, CancelRequested, Direction, R
 from sagacity_engine.journal import Batch, Request
 from sagacity_engine.plan import author_plan
 from sagacity_engine.saga import Saga, Step
-from sagacity_engine.sqlite_journal import SqliteJournal
-from sagacity_engine.sqlite_writer import QUEUE_MAX
+from sagacity_engine.sqlite.journal import SqliteJournal
+from sagacity_engine.sqlite.writer import QUEUE_MAX
 
 SAGA = Saga(name="s", steps=(Step(name="a"),))
 PLAN = author_plan(SAGA)
@@ -114,7 +114,7 @@ def test_upkeep_that_fails_is_done_later(
     tmp_path: Path, statement: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A lease, an answer or a checkpoint that cannot be written now stops nobody and is tried again."""
-    monkeypatch.setattr("sagacity_engine.sqlite_writer.CHECKPOINT_FRAMES", 1)
+    monkeypatch.setattr("sagacity_engine.sqlite.writer.CHECKPOINT_FRAMES", 1)
     disk = Disk()
 
     class Many(sqlite3.Connection):

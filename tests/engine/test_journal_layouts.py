@@ -32,10 +32,10 @@ from sagacity_engine.events import (
     UnknownReason,
 )
 from sagacity_engine.journal import Batch, Request
-from sagacity_engine.lease import lock
 from sagacity_engine.plan import Plan, StepPlan
 from sagacity_engine.retry import RetryPolicy
-from sagacity_engine.sqlite_journal import SqliteJournal
+from sagacity_engine.sqlite.journal import SqliteJournal
+from sagacity_engine.sqlite.lease import lock
 from sagacity_engine.strategy import OnFailure, Strategy
 
 FIXTURES = Path(__file__).parent / "fixtures"

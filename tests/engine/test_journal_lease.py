@@ -19,7 +19,7 @@ from sagacity_engine.events import CancelRequested, RunStarted
 from sagacity_engine.journal import Batch, JournalFenced, Request
 from sagacity_engine.plan import author_plan
 from sagacity_engine.saga import Saga, Step
-from sagacity_engine.sqlite_journal import SqliteJournal
+from sagacity_engine.sqlite.journal import SqliteJournal
 
 SAGA = Saga(name="s", steps=(Step(name="a"),))
 LONG_S = 3600.0  # So long that no thread renews by itself while a test runs.
@@ -31,7 +31,7 @@ from sagacity_engine.events import RunStarted
 from sagacity_engine.journal import Batch
 from sagacity_engine.plan import author_plan
 from sagacity_engine.saga import Saga, Step
-from sagacity_engine.sqlite_journal import SqliteJournal
+from sagacity_engine.sqlite.journal import SqliteJournal
 
 saga = Saga(name="s", steps=(Step(name="a"),))
 journal = SqliteJournal(sys.argv[1], lease_s=float(sys.argv[2]))
@@ -272,7 +272,7 @@ def test_those_who_come_and_go_leave_the_writers_log_alone(tmp_path: Path) -> No
     owner = opened(path)
     keep(owner, "first")
     visit = (
-        "import sys\nfrom sagacity_engine.sqlite_journal import SqliteJournal\n"
+        "import sys\nfrom sagacity_engine.sqlite.journal import SqliteJournal\n"
         "journal = SqliteJournal(sys.argv[1], read_only=sys.argv[2] == 'read')\n"
         "try:\n    journal.open()\n    print(len(journal.runs()))\n    journal.close()\n"
         "except Exception as refusal:\n    print(type(refusal).__name__)\n"

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from sagacity_engine import archive, sqlite_commit, sqlite_reads, sqlite_requests
 from sagacity_engine.events import RunStarted
 from sagacity_engine.journal import Batch
 from sagacity_engine.plan import author_plan
 from sagacity_engine.saga import Saga, Step
-from sagacity_engine.sqlite_journal import SqliteJournal
+from sagacity_engine.sqlite import archive
+from sagacity_engine.sqlite import commit as sqlite_commit
+from sagacity_engine.sqlite import reads as sqlite_reads
+from sagacity_engine.sqlite import requests as sqlite_requests
+from sagacity_engine.sqlite.journal import SqliteJournal
 
 SAGA = Saga(name="s", steps=(Step(name="a"),))
 

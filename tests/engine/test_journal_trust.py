@@ -13,7 +13,7 @@ from sagacity_engine.events import AttemptStarted, AttemptSucceeded, Direction, 
 from sagacity_engine.journal import Batch
 from sagacity_engine.plan import author_plan
 from sagacity_engine.saga import Saga, Step
-from sagacity_engine.sqlite_journal import SqliteJournal
+from sagacity_engine.sqlite.journal import SqliteJournal
 
 SAGA = Saga(name="s", steps=(Step(name="a"),))
 PLAN = author_plan(SAGA)
@@ -156,7 +156,7 @@ def test_an_event_of_a_later_version_is_refused(path: Path) -> None:
     ((held,),) = stored.execute("SELECT checksum FROM runs WHERE run_id = 'going'").fetchall()
     stored.close()
     journal.close()
-    from sagacity_engine.sqlite_rows import checksum
+    from sagacity_engine.sqlite.rows import checksum
 
     digest = checksum(held, 4, body).hex()
     edit(

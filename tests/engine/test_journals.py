@@ -26,9 +26,9 @@ from sagacity_engine.events import (
 from sagacity_engine.journal import REQUESTS_MAX, Batch, Journal, JournalConflict, MemoryJournal, Request
 from sagacity_engine.plan import author_plan
 from sagacity_engine.saga import Saga, Step
-from sagacity_engine.sqlite_connection import connect_sqlite
-from sagacity_engine.sqlite_journal import SqliteJournal
-from sagacity_engine.sqlite_schema import APPLICATION_ID, SCHEMA_VERSION
+from sagacity_engine.sqlite.connection import connect_sqlite
+from sagacity_engine.sqlite.journal import SqliteJournal
+from sagacity_engine.sqlite.schema import APPLICATION_ID, SCHEMA_VERSION
 
 SAGA = Saga(name="s", steps=(Step(name="a"),))
 PLAN = author_plan(SAGA)

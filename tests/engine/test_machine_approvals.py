@@ -15,8 +15,8 @@ from sagacity_engine.events import (
     SignalReceived,
     Status,
 )
+from sagacity_engine.machine.phases import StepPhase
 from sagacity_engine.parts import Approval, Kind, OnExpiry
-from sagacity_engine.phases import StepPhase
 from sagacity_engine.retry import RetryPolicy
 from sagacity_engine.saga import Saga, Step
 from sagacity_engine.strategy import OnFailure, Strategy

@@ -477,7 +477,7 @@ def test_every_rule_of_the_checker_has_a_planted_breach() -> None:
 
 def _sentences() -> list[re.Pattern[str]]:
     """Every sentence of the rules, with what is filled in left open."""
-    spec = find_spec("sagacity_engine.testing.invariants")
+    spec = find_spec("sagacity_engine.testing.checker.invariants")
     assert spec is not None
     assert spec.origin is not None
     found = []
@@ -490,7 +490,7 @@ def _sentences() -> list[re.Pattern[str]]:
         "people_rules",
         "end_rules",
         "ledger_rules",
-        "trial",
+        "../trial",
     ):
         tree = ast.parse((Path(spec.origin).parent / f"{name}.py").read_text("utf-8"))
         for node in ast.walk(tree):

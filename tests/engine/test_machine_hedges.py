@@ -17,7 +17,7 @@ from sagacity_engine.plan import author_plan
 from sagacity_engine.retry import RetryPolicy
 from sagacity_engine.saga import Saga, Step
 from sagacity_engine.testing import DOWN, LATE, LOST, SUCCESS, Hedged, Trial, Wish, play
-from sagacity_engine.virtual import Reply
+from sagacity_engine.virtual.host import Reply
 
 FORWARD = Direction.FORWARD
 SAGA = Saga(

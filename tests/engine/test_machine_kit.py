@@ -8,11 +8,11 @@ import pytest
 
 from sagacity_engine.document import read_saga
 from sagacity_engine.events import AttemptFailed, AttemptStarted, AttemptUnknown, Direction, Event, Status
+from sagacity_engine.machine.phases import StepPhase
+from sagacity_engine.machine.run_state import RunState
 from sagacity_engine.parts import Approval, Compensation, Kind, Probe
-from sagacity_engine.phases import StepPhase
 from sagacity_engine.plan import author_plan, check
 from sagacity_engine.retry import RetryPolicy
-from sagacity_engine.run_state import RunState
 from sagacity_engine.saga import Saga, Step, SubSaga
 from sagacity_engine.testing import (
     LOST,

@@ -23,12 +23,12 @@ from sagacity_engine.events import (
     RunStarted,
     UnknownReason,
 )
-from sagacity_engine.machine import advance, replay
-from sagacity_engine.operations import refusal
+from sagacity_engine.machine.machine import advance, replay
+from sagacity_engine.machine.operations import refusal
+from sagacity_engine.machine.run_state import begin, in_flight
 from sagacity_engine.parts import Compensation, Kind
 from sagacity_engine.plan import author_plan
 from sagacity_engine.retry import RetryPolicy
-from sagacity_engine.run_state import begin, in_flight
 from sagacity_engine.saga import Saga, Step
 from sagacity_engine.strategy import OnFailure, Strategy
 from sagacity_engine.testing import violations

@@ -15,13 +15,13 @@ from sagacity_engine.events import (
     SignalReceived,
     Status,
 )
-from sagacity_engine.machine import advance
-from sagacity_engine.operations import next_actions, refusal
+from sagacity_engine.machine.machine import advance
+from sagacity_engine.machine.operations import next_actions, refusal
+from sagacity_engine.machine.phases import StepPhase
+from sagacity_engine.machine.run_state import RunState, begin
 from sagacity_engine.parts import Approval, Compensation, Kind, LaunchFreedom, Probe, SagaFreedom
-from sagacity_engine.phases import StepPhase
 from sagacity_engine.plan import author_plan
 from sagacity_engine.retry import RetryPolicy
-from sagacity_engine.run_state import RunState, begin
 from sagacity_engine.saga import Saga, Step
 from sagacity_engine.strategy import OnFailure, Strategy
 from sagacity_engine.testing import (
@@ -36,7 +36,7 @@ from sagacity_engine.testing import (
     play,
 )
 from sagacity_engine.testing.services import Scripted
-from sagacity_engine.virtual import Reply
+from sagacity_engine.virtual.host import Reply
 
 FORWARD, UNDO, PROBE = Direction.FORWARD, Direction.UNDO, Direction.PROBE
 ONCE = RetryPolicy(maximum_attempts=1)

@@ -13,13 +13,13 @@ from sagacity_engine.events import (
     OperatorActed,
     Status,
 )
+from sagacity_engine.machine.phases import StepPhase
 from sagacity_engine.parts import Approval, Kind, LaunchFreedom, OnExpiry, SagaFreedom
-from sagacity_engine.phases import StepPhase
 from sagacity_engine.plan import author_plan
 from sagacity_engine.retry import RetryPolicy
 from sagacity_engine.saga import Saga, Step
 from sagacity_engine.testing import DOWN, SUCCESS, Wish, play
-from sagacity_engine.virtual import Reply
+from sagacity_engine.virtual.host import Reply
 
 FORWARD, UNDO = Direction.FORWARD, Direction.UNDO
 

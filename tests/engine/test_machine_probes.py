@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 
 from sagacity_engine.events import Answer, AttemptStarted, CancelRequested, Direction, Status
+from sagacity_engine.machine.phases import StepPhase
 from sagacity_engine.parts import Kind, Probe
-from sagacity_engine.phases import StepPhase
 from sagacity_engine.retry import RetryPolicy
 from sagacity_engine.saga import Saga, Step
 from sagacity_engine.strategy import OnTimeout
 from sagacity_engine.testing import CANNOT_TELL, DOWN, LATE, LOST, SUCCESS, play
-from sagacity_engine.virtual import Reply
+from sagacity_engine.virtual.host import Reply
 
 FORWARD, UNDO, PROBE = Direction.FORWARD, Direction.UNDO, Direction.PROBE
 THRICE = Probe(retry=RetryPolicy(maximum_attempts=3))

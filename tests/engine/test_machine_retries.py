@@ -21,12 +21,13 @@ from sagacity_engine.events import (
     Status,
     UnknownReason,
 )
-from sagacity_engine.machine import advance
+from sagacity_engine.machine.machine import advance
+from sagacity_engine.machine.phases import StepPhase
+from sagacity_engine.machine.run_state import RunState, begin
+from sagacity_engine.machine.verdict import would_retry
 from sagacity_engine.parts import Compensation, Kind, LaunchFreedom, Lock, SagaFreedom
-from sagacity_engine.phases import StepPhase
 from sagacity_engine.plan import author_plan
 from sagacity_engine.retry import RetryPolicy
-from sagacity_engine.run_state import RunState, begin
 from sagacity_engine.saga import Saga, Step
 from sagacity_engine.strategy import OnFailure, OnTimeout, Strategy
 from sagacity_engine.testing import (
@@ -39,8 +40,7 @@ from sagacity_engine.testing import (
     play,
     violations,
 )
-from sagacity_engine.verdict import would_retry
-from sagacity_engine.virtual import Reply, VirtualHost
+from sagacity_engine.virtual.host import Reply, VirtualHost
 
 FORWARD, UNDO = Direction.FORWARD, Direction.UNDO
 ONCE = RetryPolicy(maximum_attempts=1)

@@ -3,13 +3,13 @@
 from typing import Any
 
 from sagacity_engine.events import Action, Direction, OperatorActed, RolledBack, Status
+from sagacity_engine.machine.phases import StepPhase
 from sagacity_engine.parts import Compensation, Kind
-from sagacity_engine.phases import StepPhase
 from sagacity_engine.retry import RetryPolicy
 from sagacity_engine.saga import Saga, Step
 from sagacity_engine.strategy import OnFailure, Strategy
 from sagacity_engine.testing import DOWN, LOST, REFUSED, SUCCESS, play
-from sagacity_engine.virtual import Reply
+from sagacity_engine.virtual.host import Reply
 
 FORWARD, UNDO = Direction.FORWARD, Direction.UNDO
 BACK = OnFailure.all(Strategy.ROLLBACK_TO_SAVEPOINT)

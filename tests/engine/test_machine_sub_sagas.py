@@ -13,16 +13,16 @@ from sagacity_engine.events import (
     RunStarted,
     Status,
 )
+from sagacity_engine.machine.phases import StepPhase
+from sagacity_engine.machine.run_state import begin
+from sagacity_engine.machine.sub_sagas import taking_back
 from sagacity_engine.parts import Compensation, Kind
-from sagacity_engine.phases import StepPhase
 from sagacity_engine.plan import author_plan
 from sagacity_engine.retry import RetryPolicy
-from sagacity_engine.run_state import begin
 from sagacity_engine.saga import Saga, Step, SubSaga
-from sagacity_engine.sub_sagas import taking_back
 from sagacity_engine.testing import DOWN, LOST, REFUSED, SUCCESS, Trial, play
 from sagacity_engine.testing.services import Scripted
-from sagacity_engine.virtual import Reply
+from sagacity_engine.virtual.host import Reply
 
 FORWARD, UNDO = Direction.FORWARD, Direction.UNDO
 ONCE = RetryPolicy(maximum_attempts=1)

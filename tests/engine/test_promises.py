@@ -25,17 +25,17 @@ from sagacity_engine.events import (
     UnknownReason,
 )
 from sagacity_engine.handlers import idempotency_key
-from sagacity_engine.machine import advance, apply, replay
-from sagacity_engine.operations import next_actions
+from sagacity_engine.machine.machine import advance, apply, replay
+from sagacity_engine.machine.operations import next_actions
+from sagacity_engine.machine.phases import StepPhase
+from sagacity_engine.machine.run_state import RunState, begin, in_flight
 from sagacity_engine.parts import Approval, Breaker, Compensation, Kind, OnExpiry, Probe, SagaFreedom
-from sagacity_engine.phases import StepPhase
 from sagacity_engine.plan import Plan, author_plan
 from sagacity_engine.retry import RetryPolicy
-from sagacity_engine.run_state import RunState, begin, in_flight
 from sagacity_engine.saga import Saga, Step
 from sagacity_engine.strategy import OnFailure, OnTimeout, Strategy
 from sagacity_engine.testing import ScriptedServices, violations
-from sagacity_engine.virtual import Reply, VirtualHost
+from sagacity_engine.virtual.host import Reply, VirtualHost
 
 FORWARD, UNDO = Direction.FORWARD, Direction.UNDO
 OK = Reply(duration_s=1)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sagacity_engine.resource_locks import ResourceLocks
+from sagacity_engine.guards.resource_locks import ResourceLocks
 
 
 def never() -> None:

@@ -43,13 +43,13 @@ from sagacity_engine.events import (
     RunStarted,
     UnknownReason,
 )
-from sagacity_engine.machine import advance, fold
+from sagacity_engine.machine.machine import advance, fold
+from sagacity_engine.machine.phases import StepPhase
+from sagacity_engine.machine.run_state import RunState, begin
 from sagacity_engine.parts import Approval, Kind, Lock, WhenHeld
-from sagacity_engine.phases import StepPhase
-from sagacity_engine.run_state import RunState, begin
 from sagacity_engine.saga import SubSaga
 from sagacity_engine.testing import violations
-from sagacity_engine.testing.virtual_loop import run_in_virtual_time
+from sagacity_engine.testing.simulation.virtual_loop import run_in_virtual_time
 
 Act = Callable[[Call], Any]
 ONCE = RetryPolicy(maximum_attempts=1)

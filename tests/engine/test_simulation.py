@@ -30,9 +30,9 @@ from sagacity_engine.events import (
     Status,
     UnknownReason,
 )
-from sagacity_engine.machine import fold, replay
-from sagacity_engine.phases import StepPhase
-from sagacity_engine.run_state import RunState, begin
+from sagacity_engine.machine.machine import fold, replay
+from sagacity_engine.machine.phases import StepPhase
+from sagacity_engine.machine.run_state import RunState, begin
 from sagacity_engine.saga import Saga
 from sagacity_engine.testing import (
     Attendant,

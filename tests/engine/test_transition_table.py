@@ -25,10 +25,9 @@ from sagacity_engine.events import (
     Status,
     UnknownReason,
 )
-from sagacity_engine.machine import apply, replay
-from sagacity_engine.operations import refusal
-from sagacity_engine.parts import Approval, Compensation, Kind, Probe
-from sagacity_engine.phases import (
+from sagacity_engine.machine.machine import apply, replay
+from sagacity_engine.machine.operations import refusal
+from sagacity_engine.machine.phases import (
     OPERATIONS,
     TRANSITIONS,
     StepPhase,
@@ -36,9 +35,10 @@ from sagacity_engine.phases import (
     transition_diagram,
     transition_table,
 )
+from sagacity_engine.machine.run_state import RunState, begin
+from sagacity_engine.parts import Approval, Compensation, Kind, Probe
 from sagacity_engine.plan import author_plan
 from sagacity_engine.retry import RetryPolicy
-from sagacity_engine.run_state import RunState, begin
 from sagacity_engine.saga import Saga, Step
 from sagacity_engine.strategy import OnFailure, Strategy
 

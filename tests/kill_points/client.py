@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tests.kill_points.participants import Participants
 
-from sagacity_engine import machine
 from sagacity_engine.errors import EngineError, JournalRefused, RunRefused
 from sagacity_engine.events import Action, CancelRequested, Event, OperatorActed, RunEnded, SignalReceived
 from sagacity_engine.host import Engine
 from sagacity_engine.journal import Request
+from sagacity_engine.machine import machine
+from sagacity_engine.machine.run_state import RunState
 from sagacity_engine.results import RunResult
-from sagacity_engine.run_state import RunState
 
 if TYPE_CHECKING:
     from tests.kill_points.stepwise import StepwiseJournal

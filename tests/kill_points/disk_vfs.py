@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import apsw
 
-from sagacity_engine.sqlite_connection import BUSY_TIMEOUT_MS
+from sagacity_engine.sqlite.connection import BUSY_TIMEOUT_MS
 
 _NAMES = itertools.count()
 SYNC = "sync"

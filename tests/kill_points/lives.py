@@ -20,16 +20,16 @@ from tests.kill_points.shapes import Shape
 from tests.kill_points.stepwise import StepwiseJournal, StepwiseLoop, run_life
 from tests.kill_points.troubles import Killed
 
-from sagacity_engine import machine
 from sagacity_engine.batch import Batch
 from sagacity_engine.errors import JournalRefused
 from sagacity_engine.events import Event
 from sagacity_engine.handlers import BoundSaga
 from sagacity_engine.host import Engine
+from sagacity_engine.machine import machine
 from sagacity_engine.run_lines import RunSummary
-from sagacity_engine.sqlite_connection import Connection
-from sagacity_engine.sqlite_file import Durability
-from sagacity_engine.sqlite_journal import SqliteJournal
+from sagacity_engine.sqlite.connection import Connection
+from sagacity_engine.sqlite.file import Durability
+from sagacity_engine.sqlite.journal import SqliteJournal
 from sagacity_engine.testing import violations
 from sagacity_engine.testing.trial import saga_of
 

@@ -15,7 +15,7 @@ from tests.kill_points.participants import Participants
 
 from sagacity_engine import BoundSaga
 from sagacity_engine.events import Action, Status
-from sagacity_engine.phases import StepPhase
+from sagacity_engine.machine.phases import StepPhase
 
 Story = Callable[[Client], Awaitable[object]]
 

@@ -17,11 +17,11 @@ from tests.kill_points.troubles import Killed
 
 from sagacity_engine.batch import Batch, Settle
 from sagacity_engine.errors import JournalRefused
-from sagacity_engine.sqlite_connection import Connect
-from sagacity_engine.sqlite_file import Durability
-from sagacity_engine.sqlite_journal import SqliteJournal
-from sagacity_engine.sqlite_writer import SqliteWriter
-from sagacity_engine.testing.virtual_loop import VirtualLoop
+from sagacity_engine.sqlite.connection import Connect
+from sagacity_engine.sqlite.file import Durability
+from sagacity_engine.sqlite.journal import SqliteJournal
+from sagacity_engine.sqlite.writer import SqliteWriter
+from sagacity_engine.testing.simulation.virtual_loop import VirtualLoop
 
 T = TypeVar("T")
 Blocking = TypeVar("Blocking")

@@ -22,8 +22,8 @@ from tests.kill_points.lives import FILE, Ground, Told, judged, live
 from tests.kill_points.shapes import SHAPES
 from tests.kill_points.troubles import Fault
 
-from sagacity_engine.sqlite_file import Durability
-from sagacity_engine.sqlite_journal import SqliteJournal
+from sagacity_engine.sqlite.file import Durability
+from sagacity_engine.sqlite.journal import SqliteJournal
 from sagacity_engine.testing.failpoints import Failpoints, Failure
 
 

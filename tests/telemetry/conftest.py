@@ -28,7 +28,7 @@ from sagacity_engine.events import Action, Answer, CancelRequested, OperatorActe
 from sagacity_engine.parts import Approval, Lock, Probe, SagaFreedom, StepFreedom
 from sagacity_engine.saga import SubSaga
 from sagacity_engine.testing import ScriptedServices
-from sagacity_engine.virtual import Reply, VirtualHost
+from sagacity_engine.virtual.host import Reply, VirtualHost
 
 FORWARD, UNDO, PROBE = Direction.FORWARD, Direction.UNDO, Direction.PROBE
 SECRET = "canary-7f3a"

@@ -14,7 +14,7 @@ from sagacity_api.telemetry import RunTracer
 from sagacity_api.telemetry.span_names import ATTRIBUTES, SPAN_EVENTS, SPANS
 from sagacity_engine import Direction, Event, RunState, SagaRefused
 from sagacity_engine.events import AttemptHedged, AttemptStarted, AttemptUnknown, RunEnded, UnknownReason
-from sagacity_engine.machine import apply
+from sagacity_engine.machine.machine import apply
 from sagacity_engine.trace_context import child
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"

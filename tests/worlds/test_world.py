@@ -9,8 +9,8 @@ import yaml
 from sagacity_engine import Direction, FailureClass, Launch, author_plan, read_saga
 from sagacity_engine.advisor import author_advice
 from sagacity_engine.events import AttemptFailed, AttemptStarted, Event
-from sagacity_engine.run_state import RunState
-from sagacity_engine.virtual import VirtualHost
+from sagacity_engine.machine.run_state import RunState
+from sagacity_engine.virtual.host import VirtualHost
 from sagacity_engine.worlds import GOA_LAW, World, goa_trip, trips
 from sagacity_engine.worlds.law import DAY_S, Context, Effect
 from sagacity_engine.worlds.outages import OutageLaw, Outages

@@ -19,7 +19,7 @@ from sagacity_api.cli.sagas_order import Order, with_order
 from sagacity_api.cli.sagas_show import show
 from sagacity_engine import RunSummary
 from sagacity_engine.events import Action
-from sagacity_engine.operating import cancel_event, operator_event, signal_event
+from sagacity_engine.hosting.operating import cancel_event, operator_event, signal_event
 
 UNDATED = 0.0
 """The time of an event before it is dated by whoever writes it."""

@@ -12,9 +12,9 @@ from sagacity_api.cli.sagas_words import event_words
 from sagacity_api.oversight import Sight
 from sagacity_engine import RunSummary, Status, author_plan, plan_document
 from sagacity_engine.codec import encode
-from sagacity_engine.endings import troubles
 from sagacity_engine.events import Event
-from sagacity_engine.run_state import RunState
+from sagacity_engine.machine.endings import troubles
+from sagacity_engine.machine.run_state import RunState
 
 
 def run_document(

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sagacity_engine.events import Action, CancelRequested, Event, OperatorActed, SignalReceived, Status
-from sagacity_engine.operations import OF_A_STEP, next_actions, refusal
-from sagacity_engine.phases import StepPhase
-from sagacity_engine.run_state import RunState
+from sagacity_engine.machine.operations import OF_A_STEP, next_actions, refusal
+from sagacity_engine.machine.phases import StepPhase
+from sagacity_engine.machine.run_state import RunState
 
 WHY_NEEDED = frozenset({Action.SKIP, Action.RESOLVE, Action.ABANDON, Action.REDRIVE})
 """Decisions that put a person's word in the place of what a participant said."""

@@ -22,12 +22,12 @@ from sagacity_api.exit_codes import ExitCode
 from sagacity_api.oversight import Oversight, Sight
 from sagacity_engine import Status, author_plan
 from sagacity_engine.codec import encode
-from sagacity_engine.endings import troubles
 from sagacity_engine.events import AttemptStarted, Direction, Event
 from sagacity_engine.journal import RunSummary
-from sagacity_engine.phases import StepPhase
-from sagacity_engine.run_state import RunState
-from sagacity_engine.sub_sagas import inner_run_id
+from sagacity_engine.machine.endings import troubles
+from sagacity_engine.machine.phases import StepPhase
+from sagacity_engine.machine.run_state import RunState
+from sagacity_engine.machine.sub_sagas import inner_run_id
 
 FIRST_SHOWN, LAST_SHOWN = 50, 150
 """Of a longer timeline, how many events at its beginning and at its end are told."""

@@ -31,7 +31,7 @@ from sagacity_engine.events import (
     SignalReceived,
     Status,
 )
-from sagacity_engine.verdict import describe
+from sagacity_engine.machine.verdict import describe
 
 TEXT_MAX = 200
 """The longest piece of foreign text in a line."""

@@ -19,8 +19,8 @@ from sagacity_engine.events import (
     ProbeAnswered,
     UnknownReason,
 )
-from sagacity_engine.phases import StepPhase
-from sagacity_engine.run_state import RunState
+from sagacity_engine.machine.phases import StepPhase
+from sagacity_engine.machine.run_state import RunState
 
 ERROR_TYPE_MAX = 100
 """The most characters of an error's type that are told."""

@@ -26,7 +26,7 @@ from sagacity_engine.events import (
     RunEnded,
     RunStarted,
 )
-from sagacity_engine.phases import StepPhase
+from sagacity_engine.machine.phases import StepPhase
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry

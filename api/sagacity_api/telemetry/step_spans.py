@@ -25,7 +25,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from sagacity_api.telemetry.attempt_ends import AttemptEnd, Outcome
 from sagacity_api.telemetry.span_names import ATTEMPTS, CALL, COMPENSATION, STEP, of_step
 from sagacity_engine import Direction, RunState
-from sagacity_engine.phases import StepPhase
+from sagacity_engine.machine.phases import StepPhase
 from sagacity_engine.trace_context import child
 
 _GOES_ON = {

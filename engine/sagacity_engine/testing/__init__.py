@@ -6,8 +6,8 @@ invariant. Scripts are written by hand, made from a definition (`fail_at_every_s
 """
 
 from sagacity_engine.testing.chaos import PROFILES, Profile
+from sagacity_engine.testing.checker.invariants import violations
 from sagacity_engine.testing.effects import Effect
-from sagacity_engine.testing.invariants import violations
 from sagacity_engine.testing.random_people import Attendant, random_wishes
 from sagacity_engine.testing.random_plans import random_plan
 from sagacity_engine.testing.random_sagas import random_saga

@@ -11,7 +11,7 @@ from sagacity_engine.saga import Saga, Step
 from sagacity_engine.testing.random_scripts import random_script
 from sagacity_engine.testing.scripts import CANNOT_TELL, LOST, calling_steps
 from sagacity_engine.testing.services import SUCCESS, Script, Scripted
-from sagacity_engine.virtual_calls import Reply
+from sagacity_engine.virtual.calls import Reply
 
 Profile = Callable[[Saga, Random], Script]
 """What one bad day looks like to one saga."""

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any
 
-from sagacity_engine.sqlite_connection import connect_sqlite
+from sagacity_engine.sqlite.connection import connect_sqlite
 
 
 class Failure(Enum):

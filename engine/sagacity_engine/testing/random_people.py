@@ -13,9 +13,9 @@ from sagacity_engine.events import (
     SignalReceived,
     Status,
 )
-from sagacity_engine.operations import next_actions
-from sagacity_engine.phases import StepPhase
-from sagacity_engine.run_state import RunState
+from sagacity_engine.machine.operations import next_actions
+from sagacity_engine.machine.phases import StepPhase
+from sagacity_engine.machine.run_state import RunState
 from sagacity_engine.saga import Saga
 from sagacity_engine.testing.wishes import Wish
 

@@ -16,7 +16,7 @@ from sagacity_engine.testing.services import (
     Script,
     Scripted,
 )
-from sagacity_engine.virtual_calls import Reply
+from sagacity_engine.virtual.calls import Reply
 
 _FAILURES = tuple(
     Reply(duration_s=duration_s, error_type="Down", failure_class=failure_class)

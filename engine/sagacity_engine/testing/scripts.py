@@ -10,11 +10,11 @@ from collections.abc import Iterator
 
 from sagacity_engine.errors import FailureClass
 from sagacity_engine.events import Direction
-from sagacity_engine.number_rules import SECONDS_MAX
 from sagacity_engine.parts import Kind
+from sagacity_engine.rules.number_rules import SECONDS_MAX
 from sagacity_engine.saga import Saga, Step
 from sagacity_engine.testing.services import SUCCESS, Script
-from sagacity_engine.virtual_calls import Reply
+from sagacity_engine.virtual.calls import Reply
 
 REFUSED = Reply(duration_s=1.0, error_type="Refused", failure_class=FailureClass.PERMANENT, terminal=True)
 DOWN = Reply(duration_s=1.0, error_type="Down", failure_class=FailureClass.TRANSIENT)

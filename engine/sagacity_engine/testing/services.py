@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 from sagacity_engine.events import Answer, AttemptStarted, Direction
 from sagacity_engine.handlers import idempotency_key
-from sagacity_engine.run_state import RunState
+from sagacity_engine.machine.run_state import RunState
+from sagacity_engine.machine.timeouts import attempt_timeout_s
 from sagacity_engine.testing.effects import Effect
-from sagacity_engine.timeouts import attempt_timeout_s
-from sagacity_engine.virtual_calls import Reply
+from sagacity_engine.virtual.calls import Reply
 
 
 @dataclass(frozen=True, slots=True)

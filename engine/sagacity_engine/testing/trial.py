@@ -9,16 +9,16 @@ from typing import Any
 
 from sagacity_engine.advisor import Advice, Launch
 from sagacity_engine.events import AttemptStarted, Direction, Event, OperatorActed, Status
-from sagacity_engine.phases import StepPhase
+from sagacity_engine.machine.phases import StepPhase
+from sagacity_engine.machine.run_state import RunState
 from sagacity_engine.plan import Plan, author_plan
-from sagacity_engine.run_state import RunState
 from sagacity_engine.saga import Saga
+from sagacity_engine.testing.checker.invariants import violations
 from sagacity_engine.testing.effects import Effect
-from sagacity_engine.testing.invariants import violations
 from sagacity_engine.testing.services import Script, ScriptedServices
 from sagacity_engine.testing.wishes import Attend, Wish
-from sagacity_engine.virtual import VirtualHost
-from sagacity_engine.virtual_calls import Reply
+from sagacity_engine.virtual.calls import Reply
+from sagacity_engine.virtual.host import VirtualHost
 
 RUN_ID = "run"
 ROUNDS_MAX = 1_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sagacity_engine.events import Event
-from sagacity_engine.run_state import RunState
+from sagacity_engine.machine.run_state import RunState
 
 Wish = tuple[float, Event]
 """Seconds after the launch, and the event, whose own time does not matter; what is refused is left out."""

@@ -10,8 +10,8 @@ from collections import defaultdict
 
 from sagacity_engine.errors import FailureClass
 from sagacity_engine.events import AttemptStarted, Direction
-from sagacity_engine.run_state import RunState
-from sagacity_engine.virtual import Reply
+from sagacity_engine.machine.run_state import RunState
+from sagacity_engine.virtual.host import Reply
 from sagacity_engine.worlds.draws import log_normal, uniform
 from sagacity_engine.worlds.law import CAPACITY, ERROR_TYPES, AttemptLaw, StepLaw, WorldLaw
 from sagacity_engine.worlds.outages import Outages

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from sagacity_data.cost import state_cost
 from sagacity_engine.advisor import Launch
 from sagacity_engine.events import Event, RunEnded, Status
-from sagacity_engine.run_state import RunState
+from sagacity_engine.machine.run_state import RunState
 from sagacity_engine.saga import Saga
-from sagacity_engine.virtual import Listener, Planner, VirtualHost
+from sagacity_engine.virtual.host import Listener, Planner, VirtualHost
 from sagacity_engine.worlds import Trip, World
 from sagacity_engine.worlds.law import DAY_S
 

@@ -18,9 +18,9 @@ from sagacity_data.features import LaunchFeatures
 from sagacity_data.recorder import Recorder
 from sagacity_engine.advisor import Advice, Launch, author_advice
 from sagacity_engine.events import Event
-from sagacity_engine.run_state import RunState
+from sagacity_engine.machine.run_state import RunState
 from sagacity_engine.saga import Saga
-from sagacity_engine.virtual import Listener, Planner
+from sagacity_engine.virtual.host import Listener, Planner
 from sagacity_engine.worlds import World
 from sagacity_models.base_rates import BaseRateForecaster
 from sagacity_models.bundle import load_bundle

@@ -16,7 +16,7 @@ from sagacity_data.rows import AttemptRow, RunRow
 from sagacity_data.store import DatasetStore
 from sagacity_engine.advisor import author_advice
 from sagacity_engine.events import Event
-from sagacity_engine.run_state import RunState
+from sagacity_engine.machine.run_state import RunState
 from sagacity_engine.worlds import GOA_LAW, Trip, World, goa_trip, trips
 from sagacity_engine.worlds.law import DAY_S, WorldLaw
 from sagacity_training.ladder.play import TripOutcome, play

@@ -19,7 +19,7 @@ from sagacity_engine.events import (
     Direction,
     Event,
 )
-from sagacity_engine.run_state import RunState
+from sagacity_engine.machine.run_state import RunState
 from sagacity_engine.saga import Saga
 from sagacity_engine.worlds import StepLaw, World
 from sagacity_engine.worlds.law import AttemptLaw

@@ -1,0 +1,258 @@
+"""Calling the functions behind steps, and saying in one event how each call went.
+
+An attempt begins when its intent is durable and ends exactly once: with what the function did, or when a
+timeout fires, whichever comes first. An `async` function runs in the loop and is cancelled at its timeout; a
+plain one runs in a bounded pool of threads, where nothing can stop it: it goes on unheeded, which is why only
+idempotent steps are tried again. A plain function that had found no thread when its timeout fired was
+provably never called, so that attempt failed rather than became uncertain.
+
+A hedged attempt has a second call beside the first. The first success ends it; failures wait for the other
+call; and where one of the two cannot tell, the attempt cannot either. What a function's end means is decided
+in `outcomes`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import sys
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from sagacity_engine.errors import FailureClass
+from sagacity_engine.events import AttemptStarted, AttemptSucceeded, AttemptUnknown, Event, UnknownReason
+from sagacity_engine.guards.service_guards import ServiceGuard
+from sagacity_engine.handlers import Action, Call
+from sagacity_engine.hosting.deadlines import Deadlines
+from sagacity_engine.hosting.outcomes import Outcomes
+
+NEVER_CALLED = "NoFreeThread"
+"""The error type of an attempt whose timeout fired while its plain function waited for a thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What every attempt of one engine shares. `draw` gives uniform numbers in [0, 1)."""
+
+    loop: asyncio.AbstractEventLoop
+    threads: ThreadPoolExecutor
+    draw: Callable[[], float]
+    deadlines: Deadlines
+    kinds: dict[int, bool] = field(default_factory=dict)  # Whether an action is `async`, by its identity.
+
+    def is_async(self, action: Action) -> bool:
+        """Whether calling the action only makes a coroutine; looked up once per action."""
+        known = self.kinds.get(id(action))
+        if known is None:
+            known = self.kinds[id(action)] = is_async(action)
+        return known
+
+
+class Attempt:
+    """One attempt in flight, begun by `begin`. `settle` is told its end, once; never after `abandon`."""
+
+    __slots__ = (
+        "_action",
+        "_around",
+        "_beat_at",
+        "_call",
+        "_called",
+        "_calls",
+        "_deadline",
+        "_heartbeat_s",
+        "_now",
+        "_pending",
+        "_settle",
+        "_timers",
+        "_unknown",
+        "ended",
+        "guard",
+        "started",
+    )
+
+    def __init__(
+        self,
+        around: Surroundings,
+        started: AttemptStarted,
+        action: Action,
+        call: Call,
+        *,
+        now: Callable[[], float],
+        settle: Callable[[Attempt, Event], None],
+        guard: ServiceGuard | None = None,
+    ) -> None:
+        self.started = started
+        self.guard = guard  # Whoever let it pass, and wants to hear how it went.
+        self.ended = False  # Its end has been told, or never will be.
+        self._around = around
+        self._action = action
+        self._call = call
+        self._now = now
+        self._settle = settle
+        self._called = False
+        self._unknown: Event | None = None
+        self._calls: list[asyncio.Future[Any] | None] = []
+        self._pending = 0
+        self._heartbeat_s = 0.0
+        self._beat_at = 0.0
+        self._timers: list[asyncio.TimerHandle] = []
+        self._deadline: asyncio.TimerHandle | int = 0
+
+    def begin(self, schedule_to_start_s: float | None = None, heartbeat_s: float | None = None) -> None:
+        """Makes the call.
+
+        `schedule_to_start_s` limits the wait for a thread, `heartbeat_s` the silence of a call that goes on.
+        """
+        self._deadline = self._around.deadlines.add(self._call.timeout_s, self)
+        if heartbeat_s is not None:
+            self._hear(heartbeat_s)
+        self._make_call()
+        if schedule_to_start_s is not None and not self._called and not self.ended:
+            self._timers.append(
+                self._around.loop.call_later(schedule_to_start_s, self._start_late, schedule_to_start_s)
+            )
+
+    def hedge(self) -> None:
+        """Makes a second call beside the first, unless the attempt has ended."""
+        if not self.ended:
+            self._make_call()
+
+    def abandon(self) -> None:
+        """Stops waiting and tells nobody: whoever reads the journal next finds the attempt in flight."""
+        self._end()
+
+    def time_out(self) -> None:
+        """The start-to-close timeout is over."""
+        self._cut_off(
+            self._call.timeout_s, UnknownReason.TIMED_OUT, f"no reply within {self._call.timeout_s:g} s"
+        )
+
+    def _make_call(self) -> None:
+        place = len(self._calls)
+        self._calls.append(None)
+        self._pending += 1
+        if self._around.is_async(self._action):
+            self._called = True
+            self._calls[place] = _task(self._around.loop, self._carry_out(place))
+        else:
+            future = self._around.loop.run_in_executor(self._around.threads, self._run)
+            self._calls[place] = future
+            future.add_done_callback(partial(self._returned, place))
+
+    async def _carry_out(self, place: int) -> None:
+        """Calls an `async` function; how it went is told from here, without another turn of the loop."""
+        try:
+            output = await self._action(self._call)
+        except asyncio.CancelledError:
+            if self.ended:
+                raise
+            self._call_ended(place, self._outcomes().unknown(UnknownReason.LOST_REPLY, "CancelledError"))
+        except Exception as problem:  # noqa: BLE001  whatever it is, it is the step's outcome
+            if not self.ended:
+                self._call_ended(place, self._outcomes().raised(problem))
+        else:
+            if not self.ended:
+                self._call_ended(place, self._outcomes().returned(output))
+
+    def _run(self) -> Any:
+        self._called = True
+        self._beat_at = self._around.loop.time()
+        return self._action(self._call)
+
+    def _returned(self, place: int, future: asyncio.Future[Any]) -> None:
+        """A plain function is over, in whatever way."""
+        problem = None if future.cancelled() else future.exception()
+        if self.ended:
+            return
+        if future.cancelled():
+            self._call_ended(place, self._outcomes().unknown(UnknownReason.LOST_REPLY, "CancelledError"))
+        elif problem is not None:
+            self._call_ended(place, self._outcomes().raised(problem))
+        elif inspect.isawaitable(future.result()):  # It handed out a coroutine.
+            waited = asyncio.ensure_future(future.result(), loop=self._around.loop)
+            self._calls[place] = waited
+            waited.add_done_callback(partial(self._returned, place))
+        else:
+            self._call_ended(place, self._outcomes().returned(future.result()))
+
+    def _call_ended(self, place: int, outcome: Event) -> None:
+        self._calls[place] = None
+        self._pending -= 1
+        if not isinstance(outcome, AttemptSucceeded):
+            if isinstance(outcome, AttemptUnknown):
+                self._unknown = outcome
+            if self._pending:
+                return  # The other call may still do better.
+            outcome = self._unknown or outcome
+        self._end()
+        self._settle(self, outcome)
+
+    def _start_late(self, waited_s: float) -> None:
+        if not self._called:
+            self._cut_off(waited_s, UnknownReason.TIMED_OUT, "")
+
+    def _cut_off(self, waited_s: float, reason: UnknownReason, words: str) -> None:
+        if self.ended:
+            return
+        called = self._called
+        self._end()
+        if called:
+            self._settle(self, self._outcomes().unknown(reason, words))
+        else:
+            full = f"no thread was free within {waited_s:g} s; the function was not called"
+            self._settle(self, self._outcomes().failed(NEVER_CALLED, full, FailureClass.CASCADING))
+
+    def _hear(self, heartbeat_s: float) -> None:
+        self._heartbeat_s = heartbeat_s
+        self._call = replace(self._call, heartbeat=self._beat)
+        self._beat_at = self._around.loop.time()
+        self._timers.append(self._around.loop.call_later(heartbeat_s, self._listen))
+
+    def _beat(self) -> None:
+        """The call says that it is alive; from whatever thread it runs in."""
+        self._beat_at = self._around.loop.time()
+
+    def _listen(self) -> None:
+        if self.ended:
+            return
+        silent_s = self._around.loop.time() - self._beat_at if self._called else 0.0
+        if silent_s >= self._heartbeat_s:
+            words = f"no heartbeat within {self._heartbeat_s:g} s"
+            self._cut_off(silent_s, UnknownReason.HEARTBEAT_LOST, words)
+        else:
+            self._timers = [self._around.loop.call_later(self._heartbeat_s - silent_s, self._listen)]
+
+    def _outcomes(self) -> Outcomes:
+        return Outcomes(self.started, self._now(), self._around.draw)
+
+    def _end(self) -> None:
+        self.ended = True
+        self._around.deadlines.drop(self._deadline, self)
+        for timer in self._timers:
+            timer.cancel()
+        if self._pending:
+            for call in self._calls:
+                if call is not None:
+                    call.cancel()
+
+
+if sys.version_info >= (3, 12):
+
+    def _task(loop: asyncio.AbstractEventLoop, made: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """A task that has run as far as it goes without waiting."""
+        return asyncio.Task(made, loop=loop, eager_start=True)
+
+else:
+
+    def _task(loop: asyncio.AbstractEventLoop, made: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        return loop.create_task(made)
+
+
+def is_async(action: Action) -> bool:
+    """Whether calling the action only makes a coroutine."""
+    if isinstance(action, partial):
+        action = action.func
+    return inspect.iscoroutinefunction(action) or inspect.iscoroutinefunction(type(action).__call__)

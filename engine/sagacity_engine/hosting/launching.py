@@ -1,0 +1,276 @@
+"""From a durable intent to a call: through the service's guards, and back with what the call came to.
+
+A call of an action may be refused by an open breaker, or wait for one of the service's places; an undo goes
+first and is never refused. What never was called definitely failed. A failure passes the service's retry
+budget, and the advisor if it is asked about failures, before the machine judges it: what they say is part of
+the event, so that a replay judges alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from sagacity_engine.errors import FailureClass
+from sagacity_engine.events import (
+    Answer,
+    AttemptFailed,
+    AttemptHedged,
+    AttemptStarted,
+    AttemptSucceeded,
+    AttemptUnknown,
+    Direction,
+    Event,
+    ProbeAnswered,
+    UnknownReason,
+)
+from sagacity_engine.guards.breaker import BreakerState
+from sagacity_engine.guards.service_guards import ServiceGuard, ServiceGuards, healthy_outcome
+from sagacity_engine.handlers import Action, Handler
+from sagacity_engine.hosting.attempts import NEVER_CALLED, Attempt, Surroundings
+from sagacity_engine.hosting.calls import call_of
+from sagacity_engine.hosting.counsel import Counsel
+from sagacity_engine.hosting.inner_runs import InnerRuns
+from sagacity_engine.hosting.outcomes import Outcomes
+from sagacity_engine.hosting.queued_call import QueuedCall
+from sagacity_engine.machine.machine import Launch
+from sagacity_engine.machine.run_state import in_flight
+from sagacity_engine.machine.verdict import would_retry
+
+if TYPE_CHECKING:
+    from sagacity_engine.hosting.driver import RunDriver
+
+CIRCUIT_OPEN = "CircuitOpen"
+"""The error type of an attempt that an open breaker refused."""
+
+SPREAD = 0.2
+"""How much longer than the breaker asks, at most, a refused call waits: a share of that time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launching:
+    """What all launchers of one engine share."""
+
+    around: Surroundings
+    guards: ServiceGuards
+    inner: InnerRuns
+    counsel: Counsel | None
+
+
+class Launcher:
+    """Makes the calls of one run."""
+
+    __slots__ = ("_advised", "_driver", "_open", "_over", "_queued", "_shared")
+
+    def __init__(self, shared: Launching, driver: RunDriver) -> None:
+        self._shared = shared
+        self._driver = driver
+        self._open: dict[str, Attempt] = {}  # By step: a step has at most one attempt at a time.
+        self._queued: dict[str, QueuedCall] = {}
+        self._over = False
+        self._advised = 0  # Failures about which the advisor is being asked.
+
+    @property
+    def in_flight(self) -> int:
+        """Calls whose end is still to come."""
+        return len(self._open) + len(self._queued) + self._advised
+
+    def launch(self, launch: Launch) -> None:
+        """Makes the call of an attempt whose intent is durable; returns at once."""
+        if isinstance(launch, AttemptHedged):
+            attempt = self._open.get(launch.step)
+            if attempt is not None and (attempt.guard is None or attempt.guard.spend()):
+                attempt.hedge()
+        elif self._driver.state.saga.by_name[launch.step].sub_saga is not None:
+            self._shared.inner.begin(self._driver, launch)
+        else:
+            self._pass(launch)
+
+    def recovered(self) -> Iterator[Event]:
+        """What is known of the attempts that a former process left behind; inner runs are taken up again."""
+        for attempt in in_flight(self._driver.state):
+            if self._driver.state.saga.by_name[attempt.step].sub_saga is not None:
+                self._shared.inner.begin(self._driver, attempt)
+            else:
+                yield self._crashed(attempt)
+
+    def turn_back(self) -> None:
+        """The run turns back: actions not called yet will not be, and inner runs are cancelled."""
+        for queued in tuple(self._queued.values()):
+            if queued.started.direction is Direction.FORWARD:
+                queued.give_up("the run turned back")
+        self._shared.inner.turn_back(self._driver)
+
+    def stop_waiting(self) -> None:
+        """The engine closes: what has not been called will not be."""
+        for queued in tuple(self._queued.values()):
+            queued.give_up("the engine closed")
+
+    def abandon(self) -> None:
+        """Leaves every call alone; nobody is told how it ends."""
+        for queued in self._queued.values():
+            queued.forget()
+        self._queued.clear()
+        for attempt in self._open.values():
+            attempt.abandon()
+            if attempt.guard is not None:
+                attempt.guard.leave()
+        self._open.clear()
+        self._shared.inner.leave(self._driver)
+        self._over = True
+        del self._driver
+
+    def _pass(self, started: AttemptStarted) -> None:
+        state, now = self._driver.state, self._driver.now()
+        breaker = state.plan.by_name[started.step].breaker
+        guard = self._shared.guards.minding(state.saga.by_name[started.step].service, breaker)
+        if guard is None:
+            self._call(started, None)
+            return
+        forward = started.direction is Direction.FORWARD
+        if forward and guard.state(breaker, now) is BreakerState.OPEN and self._is_refused(started, guard):
+            return  # Before it waits for a place in vain.
+        queued = QueuedCall(started, guard, self._go, self._give_up)
+        if queued.enter(
+            self._shared.around.loop, state.saga.by_name[started.step].schedule_to_start_timeout_s
+        ):
+            self._enter(started, guard)
+        else:
+            self._queued[started.step] = queued
+
+    def _go(self, queued: QueuedCall, waited_s: float) -> None:
+        if self._queued.pop(queued.started.step, None) is None:
+            queued.guard.leave()  # It was given up just as its turn came.
+            return
+        self._enter(queued.started, queued.guard, waited_s)
+
+    def _enter(self, started: AttemptStarted, guard: ServiceGuard, waited_s: float = 0.0) -> None:
+        """The service has a place for the call: makes it, unless the breaker is open by now."""
+        if started.direction is Direction.FORWARD:
+            if self._is_refused(started, guard):
+                guard.leave()
+                return
+            step = self._driver.state.steps[started.step]
+            if step.attempts == step.base + 1:
+                guard.earn()
+        self._call(started, guard, waited_s)
+
+    def _is_refused(self, started: AttemptStarted, guard: ServiceGuard) -> bool:
+        """Whether the breaker lets nothing through; then the attempt has failed."""
+        breaker = self._driver.state.plan.by_name[started.step].breaker
+        wait_s = guard.refusal_s(breaker, self._driver.now())
+        if wait_s is None:
+            return False
+        # Those who were refused together shall not come back together.
+        spread_s = wait_s * (1 + SPREAD * self._shared.around.draw())
+        self._refuse(started, CIRCUIT_OPEN, f"the breaker of {guard.service!r} is open", spread_s)
+        return True
+
+    def _give_up(self, queued: QueuedCall, why: str) -> None:
+        del self._queued[queued.started.step]
+        self._refuse(queued.started, NEVER_CALLED, f"{why}; the function was not called")
+
+    def _call(self, started: AttemptStarted, guard: ServiceGuard | None, waited_s: float = 0.0) -> None:
+        state = self._driver.state
+        handler = self._driver.bound.handlers[started.step]
+        forward = started.direction is Direction.FORWARD
+        action = _action(handler, started.direction)
+        assert action is not None, "a bound saga has every function that its definition declares"
+        declared = state.saga.by_name[started.step]
+        limit_s = declared.schedule_to_start_timeout_s if forward else None
+        attempt = Attempt(
+            self._shared.around,
+            started,
+            action,
+            call_of(state, started),
+            now=self._driver.now,
+            settle=self._settled,
+            guard=guard,
+        )
+        self._open[started.step] = attempt
+        attempt.begin(
+            None if limit_s is None else max(0.0, limit_s - waited_s),
+            declared.heartbeat_timeout_s if forward else None,
+        )
+
+    def _settled(self, attempt: Attempt, outcome: Event) -> None:
+        self._open.pop(attempt.started.step, None)
+        if attempt.guard is not None:
+            never_called = isinstance(outcome, AttemptFailed) and outcome.error_type == NEVER_CALLED
+            healthy = None if never_called else healthy_outcome(outcome)
+            attempt.guard.report(healthy, self._driver.now())
+        if isinstance(outcome, AttemptSucceeded):
+            self._driver.put(outcome)
+        else:
+            self.deliver(outcome)
+        if attempt.guard is not None:  # Last: whose turn it is next may be the last this run waited for.
+            attempt.guard.leave()
+
+    def deliver(self, outcome: Event) -> None:
+        """Hands an outcome to the run, with what the retry budget and the advisor say of it."""
+        if not isinstance(outcome, AttemptFailed | AttemptUnknown) or outcome.direction is Direction.UNDO:
+            self._driver.put(outcome)
+            return
+        outcome = self._budgeted(outcome)
+        counsel = self._shared.counsel
+        if counsel is None or not counsel.concerns(self._driver.state, outcome):
+            self._driver.put(outcome)
+        else:
+            self._advised += 1
+            counsel.ask(self._driver.state.copy(), outcome, self._advise)
+
+    def _advise(self, outcome: Event) -> None:
+        self._advised -= 1
+        if not self._over:
+            self._driver.put(outcome)
+
+    def _budgeted(self, outcome: AttemptFailed | AttemptUnknown) -> AttemptFailed | AttemptUnknown:
+        state = self._driver.state
+        if isinstance(outcome, AttemptFailed) and outcome.error_type == CIRCUIT_OPEN:
+            return outcome  # Nothing was called.
+        guard = self._shared.guards.minding(state.saga.by_name[outcome.step].service, None)
+        if guard is None or guard.retries_left is None or not would_retry(state, outcome):
+            return outcome
+        paid = guard.spend()
+        return outcome if paid else replace(outcome, retry_refused=True)
+
+    def _refuse(
+        self, started: AttemptStarted, error_type: str, message: str, retry_after_s: float | None = None
+    ) -> None:
+        outcomes = Outcomes(started, self._driver.now(), self._shared.around.draw)
+        self.deliver(
+            outcomes.failed(error_type, message, FailureClass.CASCADING, retry_after_s=retry_after_s)
+        )
+
+    def _crashed(self, attempt: AttemptStarted) -> Event:
+        words = "the engine stopped while the attempt was in flight"
+        jitter, at = self._shared.around.draw(), self._driver.now()
+        if attempt.direction is Direction.PROBE:
+            return ProbeAnswered(
+                at=at,
+                step=attempt.step,
+                attempt=attempt.attempt,
+                answer=Answer.CANNOT_TELL,
+                message=words,
+                jitter=jitter,
+            )
+        return AttemptUnknown(
+            at=at,
+            step=attempt.step,
+            direction=attempt.direction,
+            attempt=attempt.attempt,
+            reason=UnknownReason.CRASHED,
+            message=words,
+            jitter=jitter,
+        )
+
+
+def _action(handler: Handler, direction: Direction) -> Action | None:
+    match direction:
+        case Direction.FORWARD:
+            return handler.action
+        case Direction.UNDO:
+            return handler.compensation
+        case Direction.PROBE:
+            return handler.probe
