@@ -12,7 +12,7 @@ from sagacity_engine.guards.resource_locks import ResourceLocks
 from sagacity_engine.handlers import Call
 from sagacity_engine.hosting.driver import RunDriver
 from sagacity_engine.hosting.launching import Launcher
-from sagacity_engine.testing import simulation
+from sagacity_engine.testing.simulation import day
 from sagacity_engine.testing.simulation.day import simulate
 from sagacity_engine.testing.simulation.journal import Disk
 from sagacity_engine.testing.simulation.participants import Participants, Sort
@@ -109,7 +109,7 @@ def test_a_journal_that_loses_what_it_acknowledged_is_found(monkeypatch: pytest.
             keep(self, batch, settle)
 
     monkeypatch.setattr(Disk, "keep", lossy)
-    monkeypatch.setattr(simulation, "SETTLES_S_MAX", 60.0)
+    monkeypatch.setattr(day, "SETTLES_S_MAX", 60.0)
     require_found(broken_days(), "I7", "I11", "I1")
 
 
@@ -117,7 +117,7 @@ def test_a_journal_that_loses_what_it_acknowledged_is_found(monkeypatch: pytest.
 def test_an_engine_that_forgets_what_was_in_flight_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The simulation can fail: runs that nothing moves on after a crash are still open at the end, I11."""
     monkeypatch.setattr(Launcher, "recovered", lambda self: iter(()))
-    monkeypatch.setattr(simulation, "SETTLES_S_MAX", 60.0)
+    monkeypatch.setattr(day, "SETTLES_S_MAX", 60.0)
     require_found(broken_days(2), "I11")
 
 
@@ -146,7 +146,7 @@ def test_locks_that_hold_nothing_are_found(monkeypatch: pytest.MonkeyPatch) -> N
 def test_an_engine_that_is_not_fenced_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The simulation can fail: without the fence, two engines write to one run."""
     monkeypatch.setattr(Disk, "refusal", lambda *_: None)
-    monkeypatch.setattr(simulation, "SETTLES_S_MAX", 60.0)
+    monkeypatch.setattr(day, "SETTLES_S_MAX", 60.0)
     report = broken_days(8)
     assert report.breaches
     assert report.situations["fence refused a stale writer"] == 0
