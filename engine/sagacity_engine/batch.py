@@ -59,11 +59,12 @@ class Request:
 
 def require_whole(batch: Batch) -> None:
     """Asserts what the callers of `submit` owe: events, of which the run's first and no other starts it."""
-    first, *others = batch.events
     assert batch.seq >= 1, "events are numbered from 1"
-    assert isinstance(first, RunStarted) == (batch.seq == 1), "a run starts with RunStarted"
-    for event in others:
-        assert not isinstance(event, RunStarted), "a run starts once"
+    starting = batch.seq == 1
+    assert batch.events, "a batch holds events"
+    for event in batch.events:
+        assert isinstance(event, RunStarted) is starting, "a run starts with RunStarted, once"
+        starting = False
 
 
 async def appended(submit: Callable[[Batch, Settle], None], batch: Batch) -> None:

@@ -21,7 +21,7 @@ from operator import attrgetter
 from typing import Any, get_args
 
 from sagacity_engine.errors import IllegalEvent, SagaRefused
-from sagacity_engine.events import Direction, Event, RunStarted
+from sagacity_engine.events import AttemptStarted, AttemptSucceeded, Direction, Event, RunStarted
 from sagacity_engine.plan import Plan
 from sagacity_engine.wire import from_plain, to_plain
 
@@ -51,13 +51,23 @@ def encode_batch(events: Iterable[Event]) -> tuple[str, PlanText | None]:
     plan: PlanText | None = None
     records: list[str] = []
     for event in events:
-        kind = type(event).__name__
-        if isinstance(event, RunStarted):
+        if isinstance(event, AttemptStarted):
+            records.append(f'["AttemptStarted",{{{_attempt(event)}}}]')
+        elif isinstance(event, AttemptSucceeded) and event.output is None:
+            records.append(f'["AttemptSucceeded",{{{_attempt(event)}}}]')
+        elif isinstance(event, RunStarted):
             plan = plan_text(event.plan)
             records.append(_started_record(event, plan))
         else:
+            kind = type(event).__name__
             records.append(f'["{kind}",{_WRITERS[kind].text(event)}]')
     return f"[{','.join(records)}]", plan
+
+
+def _attempt(event: AttemptStarted | AttemptSucceeded) -> str:
+    """What nearly all events hold, as their writers would write it."""
+    at, step = _number(event.at), encode_basestring_ascii(event.step)
+    return f'"at":{at},"step":{step},"direction":"{event.direction}","attempt":{event.attempt}'
 
 
 def decode_batch(text: str, plan_named: Callable[[str], Plan]) -> tuple[Event, ...]:

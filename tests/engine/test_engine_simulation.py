@@ -10,8 +10,8 @@ import pytest
 from sagacity_engine import codec
 from sagacity_engine.guards.resource_locks import ResourceLocks
 from sagacity_engine.handlers import Call
-from sagacity_engine.hosting.driver import RunDriver
 from sagacity_engine.hosting.launching import Launcher
+from sagacity_engine.hosting.offer import Offer
 from sagacity_engine.testing.simulation import day
 from sagacity_engine.testing.simulation.day import simulate
 from sagacity_engine.testing.simulation.journal import Disk
@@ -124,14 +124,15 @@ def test_an_engine_that_forgets_what_was_in_flight_is_found(monkeypatch: pytest.
 @pytest.mark.slow
 def test_calls_before_their_intent_is_durable_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The simulation can fail: an engine that calls first and writes later leaves effects without intents."""
-    offer = RunDriver._offer
+    submit = Offer.submit
 
-    def hasty(self: RunDriver, events: Any, told: Any, launches: Any, *others: Any) -> None:
-        for launch in launches:
-            self._launcher.launch(launch)
-        offer(self, events, told, [], *others)
+    def hasty(self: Offer) -> None:
+        for launch in self.launches:
+            self._driver._launcher.launch(launch)
+        self.launches = ()
+        submit(self)
 
-    monkeypatch.setattr(RunDriver, "_offer", hasty)
+    monkeypatch.setattr(Offer, "submit", hasty)
     require_found(broken_days(), "I7")
 
 

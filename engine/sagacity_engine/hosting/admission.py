@@ -136,8 +136,10 @@ def usable(run_id: str) -> str:
 
 def kept(what: str, value: Mapping[str, Any] | None) -> dict[str, Any]:
     """The mapping as the journal gives it back; raises `SagaRefused` when it cannot be kept."""
+    if not value and (value is None or isinstance(value, Mapping)):
+        return {}
     try:
-        as_kept = journaled(dict(value or {}))
+        as_kept = journaled(dict(value))
     except (TypeError, ValueError, RecursionError) as problem:
         raise SagaRefused(f"the run's {what} cannot be kept as JSON: {problem}") from None
     assert isinstance(as_kept, dict), "a mapping stays one"

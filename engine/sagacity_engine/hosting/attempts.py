@@ -20,7 +20,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from sagacity_engine.errors import FailureClass
 from sagacity_engine.events import AttemptStarted, AttemptSucceeded, AttemptUnknown, Event, UnknownReason
@@ -51,8 +51,20 @@ class Surroundings:
         return known
 
 
+class Owner(Protocol):
+    """Whose attempt it is."""
+
+    def now(self) -> float:
+        """The run's time, in seconds since the epoch."""
+        ...
+
+    def settle(self, attempt: Attempt, outcome: Event) -> None:
+        """The attempt ended."""
+        ...
+
+
 class Attempt:
-    """One attempt in flight, begun by `begin`. `settle` is told its end, once; never after `abandon`."""
+    """One attempt in flight, begun by `begin`. Its owner is told its end, once; never after `abandon`."""
 
     __slots__ = (
         "_action",
@@ -63,9 +75,8 @@ class Attempt:
         "_calls",
         "_deadline",
         "_heartbeat_s",
-        "_now",
+        "_owner",
         "_pending",
-        "_settle",
         "_timers",
         "_unknown",
         "ended",
@@ -79,9 +90,8 @@ class Attempt:
         started: AttemptStarted,
         action: Action,
         call: Call,
+        owner: Owner,
         *,
-        now: Callable[[], float],
-        settle: Callable[[Attempt, Event], None],
         guard: ServiceGuard | None = None,
     ) -> None:
         self.started = started
@@ -90,8 +100,7 @@ class Attempt:
         self._around = around
         self._action = action
         self._call = call
-        self._now = now
-        self._settle = settle
+        self._owner = owner
         self._called = False
         self._unknown: Event | None = None
         self._calls: list[asyncio.Future[Any] | None] = []
@@ -188,7 +197,7 @@ class Attempt:
                 return  # The other call may still do better.
             outcome = self._unknown or outcome
         self._end()
-        self._settle(self, outcome)
+        self._owner.settle(self, outcome)
 
     def _start_late(self, waited_s: float) -> None:
         if not self._called:
@@ -200,10 +209,10 @@ class Attempt:
         called = self._called
         self._end()
         if called:
-            self._settle(self, self._outcomes().unknown(reason, words))
+            self._owner.settle(self, self._outcomes().unknown(reason, words))
         else:
             full = f"no thread was free within {waited_s:g} s; the function was not called"
-            self._settle(self, self._outcomes().failed(NEVER_CALLED, full, FailureClass.CASCADING))
+            self._owner.settle(self, self._outcomes().failed(NEVER_CALLED, full, FailureClass.CASCADING))
 
     def _hear(self, heartbeat_s: float) -> None:
         self._heartbeat_s = heartbeat_s
@@ -226,7 +235,7 @@ class Attempt:
             self._timers = [self._around.loop.call_later(self._heartbeat_s - silent_s, self._listen)]
 
     def _outcomes(self) -> Outcomes:
-        return Outcomes(self.started, self._now(), self._around.draw)
+        return Outcomes(self.started, self._owner.now(), self._around.draw)
 
     def _end(self) -> None:
         self.ended = True
@@ -248,7 +257,7 @@ if sys.version_info >= (3, 12):
 else:
 
     def _task(loop: asyncio.AbstractEventLoop, made: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        return loop.create_task(made)
+        return asyncio.Task(made, loop=loop)
 
 
 def is_async(action: Action) -> bool:

@@ -2,9 +2,8 @@
 
 The order is the guarantee. A call is made only after the batch that holds its intent is durable. There is no
 task per run: a run that waits costs a few objects, and what happens to it (an outcome, a commit, a timer, a
-wish from outside) calls it. While a batch is on its way to the disk, whatever happens is gathered for the
-next one. When the journal cannot take a batch the run is parked: the same batch is offered again until it is
-taken, nothing is called meanwhile, and outcomes that arrive wait.
+wish from outside) calls it. While a batch is on its way to the disk (`offer`), whatever happens is gathered
+for the next one.
 
 A run's time never goes backwards: one that was begun under a clock ahead of ours, or whose clock is set
 back under it, keeps the lead it had and goes on from there.
@@ -13,7 +12,6 @@ back under it, keeps the lead it had and goes on from there.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -21,19 +19,12 @@ from sagacity_engine.errors import JournalRefused
 from sagacity_engine.events import Event
 from sagacity_engine.handlers import BoundSaga
 from sagacity_engine.hosting.launching import Launcher, Launching
-from sagacity_engine.journal import Batch, Journal, JournalConflict, JournalFenced
+from sagacity_engine.hosting.offer import Asked, Offer, Told
+from sagacity_engine.journal import Batch, Journal
 from sagacity_engine.machine import machine
-from sagacity_engine.machine.commands import next_wake, turning_back
 from sagacity_engine.machine.operations import refusal
+from sagacity_engine.machine.owed import next_wake, turning_back
 from sagacity_engine.machine.run_state import RunState
-
-Told = list[tuple[RunState, Event]] | None
-"""What listeners are to be told, each event with the state after it; None when nobody listens."""
-
-_LOG = logging.getLogger("sagacity_engine")
-
-PARKED_S = (0.1, 5.0)
-"""The first and the longest wait before a batch that the journal refused is offered again, in seconds."""
 
 IDLE_S = 1.0
 """A run that has nothing to do for longer than this counts as waiting, not as being carried on."""
@@ -69,15 +60,16 @@ class RunDriver:
         "_lead_s",
         "_on_active",
         "_resumed",
-        "_seq",
-        "_services",
-        "_stopped",
         "_timer",
         "_waiting",
         "_writing",
         "_written_at",
         "bound",
+        "run_id",
+        "seq",
+        "services",
         "state",
+        "stopped",
     )
 
     def __init__(
@@ -91,10 +83,12 @@ class RunDriver:
         ended: Callable[[Exception | None], None],
         active: Callable[[bool], None],
     ) -> None:
+        self.run_id = state.started.run_id
         self.state = state
         self.bound = bound
-        self._services = services
-        self._seq = seq
+        self.services = services
+        self.seq = seq  # How many of its events are durable.
+        self.stopped = False
         self._last_at = last_at
         self._written_at = last_at  # The time of the latest event.
         self._lead_s = 0.0
@@ -102,23 +96,17 @@ class RunDriver:
         self._on_active = active
         self._active = True
         self._happened: list[Event] = []
-        self._asked: list[tuple[Event, asyncio.Future[str]]] = []
+        self._asked: list[Asked] = []
         self._timer: asyncio.TimerHandle | None = None
         self._waiting = False
         self._resumed = False  # While a batch was on its way: what was held back is still to be done.
         self._writing = False
         self._closing = False
-        self._stopped = False
         self._launcher = Launcher(services.launching, self)
-
-    @property
-    def run_id(self) -> str:
-        """The run's id."""
-        return self.state.started.run_id
 
     def now(self) -> float:
         """The run's time, in seconds since the epoch."""
-        at = self._services.clock() + self._lead_s
+        at = self.services.clock() + self._lead_s
         if at < self._last_at:
             self._lead_s += self._last_at - at
             at = self._last_at
@@ -127,21 +115,21 @@ class RunDriver:
 
     def begin(self, first: Sequence[Event], settle: Callable[[JournalRefused | None], None]) -> None:
         """Submits the start of a new run; `settle` is told whether it is durable, before any call is made."""
-        told: Told = None if self._services.tell is None else []
-        if told is not None:
-            told.append((self.state.copy(), self.state.started))
+        started = self.state.started
+        told: Told = None if self.services.tell is None else [(self.state.copy(), started)]
         events, launches = machine.advance(self.state, first, self.now(), told)
+        offer = Offer(self, (started, *events), launches, told)
         self._writing = True
 
         def settled(problem: JournalRefused | None) -> None:
             if problem is None:
                 settle(None)
-                self._durable(1 + len(events), told, launches, ())
+                self.durable(offer)
             else:
-                self._stopped = True
+                self.stopped = True
                 settle(problem)
 
-        self._services.journal.submit(Batch(self.run_id, 1, (self.state.started, *events)), settled)
+        self.services.journal.submit(Batch(self.run_id, 1, tuple(offer.events)), settled)
 
     def wait(self) -> None:
         """Journals what is handed in before `resume`, and starts no attempt.
@@ -158,19 +146,19 @@ class RunDriver:
         self._resumed = self._writing
         self._step()
 
-    def put(self, event: Event) -> None:
-        """Hands in something that happened."""
+    def put(self, event: Event, now: float | None = None) -> None:
+        """Hands in something that happened; `now` is the run's time, of whoever has just asked for it."""
         self._happened.append(event)
         if not self._writing:
-            self._step()
+            self._step(now)
 
     def ask(self, make: Callable[[float], Event]) -> asyncio.Future[str]:
         """Hands in what somebody wants: done with "" when it is durable, with words when it is refused.
 
         The future is cancelled when the run stops before either.
         """
-        answer: asyncio.Future[str] = self._services.loop.create_future()
-        if self._stopped:
+        answer: asyncio.Future[str] = self.services.loop.create_future()
+        if self.stopped:
             answer.cancel()
         else:
             self._asked.append((make(self.now()), answer))
@@ -182,38 +170,43 @@ class RunDriver:
         """Starts no more attempts; what is still to be journaled is."""
         self._closing = True
         self._launcher.stop_waiting()
-        if not self._writing and not self._stopped:
+        if not self._writing and not self.stopped:
             self._rest()
 
     def abandon(self) -> None:
         """Stops at once; the next opening carries the run on from what is durable."""
         self._stop(None)
 
-    def _step(self) -> None:
+    def _step(self, now: float | None = None) -> None:
         """Folds in what happened, and submits what follows from it."""
-        if self._stopped or self._writing:
+        if self.stopped or self._writing:
             return
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         happened, self._happened = self._happened, []
-        asked, self._asked = self._asked, []
-        told: Told = None if self._services.tell is None else []
+        told: Told = None if self.services.tell is None else []
+        asked: Sequence[Asked] = ()
+        if self._asked:
+            asked, self._asked = self._asked, []
         try:
-            events, launches = self._advance(happened, told)
+            events, launches = self._advance(happened, told, self.now() if now is None else now)
             accepted = [each for each in asked if self._accepts(*each, events, launches, told)]
+            if not events:
+                self._rest()
+                return
+            self._writing = True
+            if not self._active:
+                self._be_active(True)
+            Offer(self, events, launches, told, accepted).submit()
         except Exception as problem:  # noqa: BLE001  a run that cannot go on must not take the loop with it
+            self._asked += asked
             self._stop(problem)
-            return
-        if not events:
-            self._rest()
-            return
-        self._writing = True
-        self._be_active(True)
-        self._offer(events, told, launches, accepted, PARKED_S[0])
 
-    def _advance(self, happened: list[Event], told: Told) -> tuple[list[Event], list[machine.Launch]]:
-        now = self._in_order(happened)
+    def _advance(
+        self, happened: list[Event], told: Told, now: float
+    ) -> tuple[list[Event], list[machine.Launch]]:
+        now = self._in_order(happened, now)
         if not (self._closing or self._waiting):
             return machine.advance(self.state, happened, now, told)
         # An attempt that will not be called must not be journaled: then only what happened is.
@@ -229,14 +222,16 @@ class RunDriver:
             told[:] = seen
         return events, launches
 
-    def _in_order(self, happened: list[Event]) -> float:
+    def _in_order(self, happened: list[Event], now: float) -> float:
         """Lets nothing happen before what was written already; the run's time after all of it."""
+        latest = self._written_at
         for place, event in enumerate(happened):
-            if event.at < self._written_at:  # It waited for advice, or for others that came later.
-                happened[place] = replace(event, at=self._written_at)
-            self._written_at = happened[place].at
-        self._written_at = max(self._written_at, self.now())
-        return self._written_at
+            if event.at < latest:  # It waited for advice, or for others that came later.
+                happened[place] = replace(event, at=latest)
+            else:
+                latest = event.at
+        self._written_at = latest = max(latest, now)
+        return latest
 
     def _accepts(
         self,
@@ -251,63 +246,28 @@ class RunDriver:
             if not answer.done():
                 answer.set_result(why)
             return False
-        more, calls = self._advance([event], told)
+        more, calls = self._advance([event], told, self.now())
         events += more
         launches += calls
         return True
 
-    def _offer(
-        self,
-        events: list[Event],
-        told: Told,
-        launches: list[machine.Launch],
-        accepted: Sequence[tuple[Event, asyncio.Future[str]]],
-        wait_s: float,
-    ) -> None:
-        def settled(problem: JournalRefused | None) -> None:
-            if problem is None:
-                if self._services.parked:
-                    self._services.parked.pop(self.run_id, None)
-                self._durable(len(events), told, launches, accepted)
-            elif isinstance(problem, JournalConflict | JournalFenced) or self._stopped:
-                self._asked += accepted
-                self._stop(problem)
-            else:
-                self._park(problem)
-                again = (events, told, launches, accepted, min(PARKED_S[1], 2 * wait_s))
-                self._services.loop.call_later(wait_s, self._offer, *again)
+    def refused(self, offer: Offer, problem: Exception) -> None:
+        """The journal will never take the batch: the run goes no further here."""
+        self._asked += offer.accepted
+        self._stop(problem)
 
-        if self._stopped:
-            return
-        try:
-            self._services.journal.submit(Batch(self.run_id, self._seq + 1, tuple(events)), settled)
-        except (TypeError, ValueError) as problem:
-            self._asked += accepted
-            self._stop(problem)
-
-    def _park(self, problem: JournalRefused) -> None:
-        if not self._services.parked:
-            _LOG.error("run %s waits for its journal: %s", self.run_id, problem)
-        self._services.parked[self.run_id] = str(problem)
-
-    def _durable(
-        self,
-        count: int,
-        told: Told,
-        launches: Sequence[machine.Launch],
-        accepted: Sequence[tuple[Event, asyncio.Future[str]]],
-    ) -> None:
+    def durable(self, offer: Offer) -> None:
         """The batch is on the disk: tells whom it concerns, makes the calls, and goes on."""
-        self._seq += count
-        if self._services.tell is not None and told:
-            self._services.tell(told)
-        for _, answer in accepted:
+        self.seq += len(offer.events)
+        if self.services.tell is not None and offer.told:
+            self.services.tell(offer.told)
+        for _, answer in offer.accepted:
             if not answer.done():
                 answer.set_result("")
-        if self._stopped:
+        if self.stopped:
             return
         if not self._closing:  # Else durable but never called: found in flight by whoever opens next.
-            for launch in launches:  # What one of them leads to at once waits until all are made.
+            for launch in offer.launches:  # What one of them leads to at once waits until all are made.
                 self._launcher.launch(launch)
         if turning_back(self.state):
             self._launcher.turn_back()
@@ -325,22 +285,24 @@ class RunDriver:
             return
         if self._closing or self._waiting:
             return
+        active = bool(self._launcher.in_flight)
         wake = next_wake(self.state)
-        wait_s = None if wake is None else max(0.0, wake - self.now())
-        if wait_s is not None:
-            self._timer = self._services.loop.call_later(wait_s, self._step)
-        self._be_active(bool(self._launcher.in_flight) or (wait_s is not None and wait_s < IDLE_S))
+        if wake is not None:
+            wait_s = max(0.0, wake - self.now())
+            self._timer = self.services.loop.call_later(wait_s, self._step)
+            active = active or wait_s < IDLE_S
+        if active is not self._active:
+            self._be_active(active)
 
     def _be_active(self, active: bool) -> None:
-        if active is not self._active:
-            self._active = active
-            self._on_active(active)
+        self._active = active
+        self._on_active(active)
 
     def _stop(self, problem: Exception | None) -> None:
         """The run goes no further here; nobody waits for ever."""
-        if self._stopped:
+        if self.stopped:
             return
-        self._stopped = True
+        self.stopped = True
         if self._timer is not None:
             self._timer.cancel()
         self._launcher.abandon()

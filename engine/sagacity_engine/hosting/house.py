@@ -132,7 +132,8 @@ class House:
         if other := self.live.get(run_id):
             return await _joined(other, bound.saga.name)
         self.live.require_room()
-        order = replace(order, locks=lock_keys(bound.saga, order.run_input))
+        if bound.saga.locks:
+            order = replace(order, locks=lock_keys(bound.saga, order.run_input))
         run = self.live.claim(run_id, bound.saga.name)
         if not await self._is_new(run, order):
             self.live.give_up(run)

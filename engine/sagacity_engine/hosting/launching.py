@@ -122,15 +122,16 @@ class Launcher:
         del self._driver
 
     def _pass(self, started: AttemptStarted) -> None:
-        state, now = self._driver.state, self._driver.now()
+        state = self._driver.state
         breaker = state.plan.by_name[started.step].breaker
         guard = self._shared.guards.minding(state.saga.by_name[started.step].service, breaker)
         if guard is None:
             self._call(started, None)
             return
-        forward = started.direction is Direction.FORWARD
-        if forward and guard.state(breaker, now) is BreakerState.OPEN and self._is_refused(started, guard):
-            return  # Before it waits for a place in vain.
+        if started.direction is Direction.FORWARD:
+            is_open = guard.state(breaker, self._driver.now()) is BreakerState.OPEN
+            if is_open and self._is_refused(started, guard):
+                return  # Before it waits for a place in vain.
         queued = QueuedCall(started, guard, self._go, self._give_up)
         if queued.enter(
             self._shared.around.loop, state.saga.by_name[started.step].schedule_to_start_timeout_s
@@ -179,33 +180,31 @@ class Launcher:
         assert action is not None, "a bound saga has every function that its definition declares"
         declared = state.saga.by_name[started.step]
         limit_s = declared.schedule_to_start_timeout_s if forward else None
-        attempt = Attempt(
-            self._shared.around,
-            started,
-            action,
-            call_of(state, started),
-            now=self._driver.now,
-            settle=self._settled,
-            guard=guard,
+        attempt = self._open[started.step] = Attempt(
+            self._shared.around, started, action, call_of(state, started), self, guard=guard
         )
-        self._open[started.step] = attempt
         attempt.begin(
             None if limit_s is None else max(0.0, limit_s - waited_s),
             declared.heartbeat_timeout_s if forward else None,
         )
 
-    def _settled(self, attempt: Attempt, outcome: Event) -> None:
-        self._open.pop(attempt.started.step, None)
-        if attempt.guard is not None:
+    def now(self) -> float:
+        """The run's time, in seconds since the epoch."""
+        return self._driver.now()
+
+    def settle(self, attempt: Attempt, outcome: Event) -> None:
+        """An attempt has ended just now."""
+        del self._open[attempt.started.step]
+        guard = attempt.guard
+        if guard is not None:
             never_called = isinstance(outcome, AttemptFailed) and outcome.error_type == NEVER_CALLED
-            healthy = None if never_called else healthy_outcome(outcome)
-            attempt.guard.report(healthy, self._driver.now())
+            guard.report(None if never_called else healthy_outcome(outcome), self._driver.now())
         if isinstance(outcome, AttemptSucceeded):
-            self._driver.put(outcome)
+            self._driver.put(outcome, outcome.at)
         else:
             self.deliver(outcome)
-        if attempt.guard is not None:  # Last: whose turn it is next may be the last this run waited for.
-            attempt.guard.leave()
+        if guard is not None:  # Last: whose turn it is next may be the last this run waited for.
+            guard.leave()
 
     def deliver(self, outcome: Event) -> None:
         """Hands an outcome to the run, with what the retry budget and the advisor say of it."""

@@ -150,12 +150,16 @@ def journaled(value: Any) -> Any:
     """
     if value is None or isinstance(value, bool):
         return value
-    text = json.dumps(value, allow_nan=False)
+    text = _to_json(value)
     if text.count("[") + text.count("{") > DEPTH_MAX and _depth(value) > DEPTH_MAX:
         raise ValueError(f"it is nested more than {DEPTH_MAX} deep")
     if len(text) > OUTPUT_BYTES_MAX:
         raise ValueError(f"{len(text)} bytes of JSON; the most is {OUTPUT_BYTES_MAX}")
-    return json.loads(text)
+    return _from_json(text)
+
+
+_to_json = json.JSONEncoder(allow_nan=False).encode
+_from_json = json.JSONDecoder().decode
 
 
 def _depth(value: Any) -> int:

@@ -18,7 +18,7 @@ from sagacity_engine.events import (
     ProbeAnswered,
 )
 from sagacity_engine.machine.giving_up import after_final_failure
-from sagacity_engine.machine.moves import moved
+from sagacity_engine.machine.moves import moved, own
 from sagacity_engine.machine.operations import keep_output
 from sagacity_engine.machine.phases import StepPhase, Turn
 from sagacity_engine.machine.run_state import RunState, StepState
@@ -28,24 +28,23 @@ from sagacity_engine.parts import Kind
 
 def start(state: RunState, event: AttemptStarted) -> None:
     """An intent became durable: of an action, an undo, a probe, or the wait for an approval."""
-    step = _known(state, event.step)
-    declared = state.saga.by_name[event.step]
-    if event.direction is Direction.UNDO:
+    step, name = _known(state, event.step), event.step
+    if event.direction is Direction.FORWARD:
+        _require_number(event, step.attempts + 1)
+        _start_forward(state, event)
+    elif event.direction is Direction.UNDO:
         _require_number(event, step.undo_attempts + 1)
-        if declared.compensation is None:
-            raise IllegalEvent(f"step {event.step!r} has no compensation; its undo cannot start")
-        moved(state, event.step, Turn.START_UNDO).undo_attempts = event.attempt
-        return
-    if event.direction is Direction.PROBE:
+        if state.saga.by_name[name].compensation is None:
+            raise IllegalEvent(f"step {name!r} has no compensation; its undo cannot start")
+        moved(state, name, Turn.START_UNDO).undo_attempts = event.attempt
+    else:
         _require_number(event, step.probes + 1)
-        moved(state, event.step, Turn.ASK).probes = event.attempt
-        return
-    _require_number(event, step.attempts + 1)
-    _start_forward(state, event, Turn.START if declared.approval is None else Turn.AWAIT)
+        moved(state, name, Turn.ASK).probes = event.attempt
 
 
-def _start_forward(state: RunState, event: AttemptStarted, turn: Turn) -> None:
-    step = moved(state, event.step, turn)
+def _start_forward(state: RunState, event: AttemptStarted) -> None:
+    declared = state.saga.by_name[event.step]
+    step = moved(state, event.step, Turn.START if declared.approval is None else Turn.AWAIT)
     if event.attempt > step.base + 1:
         state.retries += 1
     step.attempts = event.attempt
@@ -55,14 +54,14 @@ def _start_forward(state: RunState, event: AttemptStarted, turn: Turn) -> None:
         step.first_at = event.at
         step.rank = state.starts
         state.starts += 1
-    if turn is Turn.AWAIT:
-        approval = state.saga.by_name[event.step].approval
-        expires_after_s = None if approval is None else approval.expires_after_s
+    if declared.approval is not None:
+        expires_after_s = declared.approval.expires_after_s
         step.due_at = None if expires_after_s is None else event.at + expires_after_s
     else:
         hedge_delay_s = state.plan.by_name[event.step].hedge_delay_s
-        calls = state.saga.by_name[event.step].sub_saga is None  # A second inner run would be no second call.
-        if hedge_delay_s is not None and calls and not state.aborting:
+        if hedge_delay_s is None or declared.sub_saga is not None:
+            return  # A second inner run would be no second call.
+        if not state.aborting:
             step.due_at = event.at + hedge_delay_s
 
 
@@ -72,9 +71,8 @@ def hedge(state: RunState, event: AttemptHedged) -> None:
     if step.phase is not StepPhase.RUNNING or step.hedged:
         raise IllegalEvent(f"step {event.step!r} is {step.phase.value}; it cannot be hedged now")
     _require_number(event, step.attempts)
-    step = step.copy()
+    step = own(state, event.step)
     step.hedged, step.due_at = True, None
-    state.steps[event.step] = step
 
 
 def succeed(state: RunState, event: AttemptSucceeded) -> None:

@@ -7,9 +7,8 @@ side by side is kept: each step has its own.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-from sagacity_engine.events import Status
+from sagacity_engine.events import RunEnded, Status
 from sagacity_engine.machine.phases import StepPhase
 from sagacity_engine.machine.run_state import RunState
 from sagacity_engine.machine.settling import settled
@@ -18,25 +17,16 @@ from sagacity_engine.machine.undo_order import stands
 _NOT_DONE = frozenset({StepPhase.FAILED, StepPhase.UNCERTAIN, StepPhase.UNDONE})
 
 
-@dataclass(frozen=True, slots=True)
-class EndRun:
-    """Nothing is left to do."""
-
-    status: Status
-    reason: str = ""
-    step: str = ""
-
-
-def ending(state: RunState) -> EndRun:
-    """The end of a run for which nothing more can be done."""
+def ending(state: RunState, now: float) -> RunEnded:
+    """The end, at time `now`, of a run for which nothing more can be done."""
     if state.abandoned is not None:
         why = f"abandoned by {state.abandoned.who}: {state.abandoned.why}".rstrip(": ")
-        return EndRun(Status.ABANDONED, why, state.abandoned.step)
+        return RunEnded(at=now, status=Status.ABANDONED, reason=why, step=state.abandoned.step)
     for name, reason in troubles(state):
-        return EndRun(Status.NEEDS_ATTENTION, reason, name)
+        return RunEnded(at=now, status=Status.NEEDS_ATTENTION, reason=reason, step=name)
     if state.abort is not None and state.aborting:
-        return EndRun(Status.COMPENSATED, state.abort.cause, state.abort.step)
-    return EndRun(Status.COMPLETED)
+        return RunEnded(at=now, status=Status.COMPENSATED, reason=state.abort.cause, step=state.abort.step)
+    return RunEnded(at=now, status=Status.COMPLETED)
 
 
 def troubles(state: RunState) -> Iterator[tuple[str, str]]:
@@ -56,12 +46,12 @@ def troubles(state: RunState) -> Iterator[tuple[str, str]]:
             yield name, f"given up before the pivot succeeded: {step.error}"
 
 
-def rollback_ending(state: RunState) -> EndRun | None:
+def rollback_ending(state: RunState, now: float) -> RunEnded | None:
     """Why a run cannot begin anew from its savepoint; None when everything after it is taken back."""
     noted = {name for name, _ in state.attention}
     for name, reason in troubles(state):
         if name in noted or _is_taken_back(state, name):
-            return EndRun(Status.NEEDS_ATTENTION, reason, name)
+            return RunEnded(at=now, status=Status.NEEDS_ATTENTION, reason=reason, step=name)
     return None
 
 

@@ -1,7 +1,7 @@
 """The saga state machine: no clock, no sleep, no log, no I/O.
 
 `fold(state, event)` moves a state on by one event and refuses what cannot happen; `apply` does the same to a
-copy. `commands(state, now)` says what the engine owes next. `advance` joins the two for a host: it takes what
+copy. `owed.owed` says what the engine owes next, as events. `advance` joins the two for a host: it takes what
 happened, and returns what must be journaled and which calls to make once the journal has it. `next_wake` is
 when to ask again if nothing happens. Everything about one step is in `phases.TRANSITIONS`. Deciding *which*
 turn a failure takes (retry, fail, skip) is `verdict`'s job and the only place where plan numbers matter;
@@ -22,7 +22,6 @@ from sagacity_engine.events import (
     AttemptUnknown,
     CancelRequested,
     DeadlineReached,
-    Direction,
     Event,
     LocksAcquired,
     OperatorActed,
@@ -33,18 +32,9 @@ from sagacity_engine.events import (
     SignalReceived,
 )
 from sagacity_engine.machine.attempt_folds import answered, fail, hedge, start, succeed
-from sagacity_engine.machine.commands import (
-    Command,
-    Decide,
-    Hedge,
-    NoteDeadline,
-    RollBack,
-    StartAttempt,
-    commands,
-)
-from sagacity_engine.machine.endings import EndRun
 from sagacity_engine.machine.giving_up import begin_anew, turn_back
 from sagacity_engine.machine.operations import breach, operate
+from sagacity_engine.machine.owed import owed
 from sagacity_engine.machine.phases import StepPhase
 from sagacity_engine.machine.run_state import Abort, RunState, begin
 from sagacity_engine.saga import Saga
@@ -67,14 +57,15 @@ def advance(
     journal: list[Event] = list(happened)
     for event in journal:
         fold(state, event)
-        note(told, state, event)
-    launches: list[Launch] = []
-    while todo := commands(state, now):
-        settled = True
-        for command in todo:
-            event = _event(state, command, now)
-            fold(state, event)
+        if told is not None:
             note(told, state, event)
+    launches: list[Launch] = []
+    while todo := owed(state, now):
+        settled = True
+        for event in todo:
+            fold(state, event)
+            if told is not None:
+                note(told, state, event)
             journal.append(event)
             if not isinstance(event, AttemptStarted | AttemptHedged):
                 settled = False
@@ -118,48 +109,6 @@ def replay(saga: Saga, events: Iterable[Event]) -> RunState:
     for event in iterator:
         fold(state, event)
     return state
-
-
-def _event(state: RunState, command: Command, now: float) -> Event:
-    match command:
-        case StartAttempt():
-            return AttemptStarted(
-                at=now, step=command.step, direction=command.direction, attempt=command.attempt
-            )
-        case Hedge():
-            return AttemptHedged(at=now, step=command.step, attempt=command.attempt)
-        case Decide():
-            return _decided(state, command, now)
-        case NoteDeadline():
-            return DeadlineReached(at=now)
-        case RollBack():
-            return RolledBack(at=now, savepoint=command.savepoint)
-        case EndRun():
-            return RunEnded(at=now, status=command.status, reason=command.reason, step=command.step)
-
-
-def _decided(state: RunState, command: Decide, now: float) -> Event:
-    """The outcome of an approval, as that of any other attempt."""
-    approval = state.saga.by_name[command.step].approval
-    assert approval is not None, "only an approval is decided"
-    signal = state.signals.get(approval.signal)
-    who = "" if signal is None else signal.who
-    attempt = state.steps[command.step].attempts
-    if command.approved:
-        payload = None if signal is None else signal.payload
-        output = {"approved": True, "expired": command.expired, "who": who, "payload": payload}
-        return AttemptSucceeded(
-            at=now, step=command.step, direction=Direction.FORWARD, attempt=attempt, output=output
-        )
-    return AttemptFailed(
-        at=now,
-        step=command.step,
-        direction=Direction.FORWARD,
-        attempt=attempt,
-        error_type="ApprovalExpired" if command.expired else "Rejected",
-        message="nobody answered in time" if command.expired else f"rejected by {who or 'somebody'}",
-        terminal=True,
-    )
 
 
 def _signalled(state: RunState, event: SignalReceived) -> None:

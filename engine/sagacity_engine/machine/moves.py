@@ -1,4 +1,4 @@
-"""Taking one step of a run through the table of moves."""
+"""Taking one step of a run through the table of moves; whoever changes a step's state gets it here."""
 
 from __future__ import annotations
 
@@ -20,8 +20,16 @@ def moved(state: RunState, name: str, turn: Turn) -> StepState:
         raise IllegalEvent(
             f"step {name!r} of run {state.started.run_id!r} is {step.phase.value}; {turn.value} cannot happen"
         )
-    step = step.copy()
+    if step.shared:
+        step = state.steps[name] = step.copy()
     step.phase = phase
     step.due_at = None
-    state.steps[name] = step
+    return step
+
+
+def own(state: RunState, name: str) -> StepState:
+    """The step's state as one that nobody shares, to be changed."""
+    step = state.steps[name]
+    if step.shared:
+        step = state.steps[name] = step.copy()
     return step

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sagacity_engine.events import Action, CancelRequested, Event, OperatorActed, SignalReceived, Status
-from sagacity_engine.machine.commands import turning_back
 from sagacity_engine.machine.endings import troubles
 from sagacity_engine.machine.giving_up import forget_signal, reset, turn_back
+from sagacity_engine.machine.owed import turning_back
 from sagacity_engine.machine.phases import OPERATIONS, StepPhase
 from sagacity_engine.machine.run_state import Abort, RunState
 from sagacity_engine.parts import Kind

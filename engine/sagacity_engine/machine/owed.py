@@ -1,72 +1,45 @@
 """What the engine owes a run at a given time: attempts, hedges, decisions, a return to a savepoint, its end.
 
-A command is an obligation read off the state, never a change of it: carrying it out makes an event, and the
-event changes the state. Nothing here waits or draws.
+Each is said as the event that carries it out; folding that event is what changes the state, never anything
+here. Nothing here waits or draws.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
-from sagacity_engine.events import Direction
-from sagacity_engine.machine.endings import EndRun, ending, rollback_ending
+from sagacity_engine.events import (
+    AttemptFailed,
+    AttemptHedged,
+    AttemptStarted,
+    AttemptSucceeded,
+    DeadlineReached,
+    Direction,
+    Event,
+    RolledBack,
+)
+from sagacity_engine.machine.endings import ending, rollback_ending
 from sagacity_engine.machine.phases import StepPhase
 from sagacity_engine.machine.run_state import RunState, StepState
 from sagacity_engine.machine.settling import settled
 from sagacity_engine.machine.undo_order import FORWARD_OPEN, UNDO_OPEN, due_undos, held_up, stray_undos
 from sagacity_engine.parts import OnExpiry
 
-
-@dataclass(frozen=True, slots=True)
-class StartAttempt:
-    """Call the participant, once the intent is durable; an approval begins to be waited for."""
-
-    step: str
-    direction: Direction
-    attempt: int
+_PENDING, _RUNNING, _SUCCEEDED = StepPhase.PENDING, StepPhase.RUNNING, StepPhase.SUCCEEDED
+_FORWARD, _UNDO = Direction.FORWARD, Direction.UNDO
+_CALLING = (StepPhase.RUNNING, StepPhase.PROBING, StepPhase.UNDOING)
+_OPEN = FORWARD_OPEN | UNDO_OPEN
 
 
-@dataclass(frozen=True, slots=True)
-class Hedge:
-    """Make a second call of the attempt in flight."""
-
-    step: str
-    attempt: int
-
-
-@dataclass(frozen=True, slots=True)
-class Decide:
-    """End the wait for an approval: it was given or refused, or its time is over."""
-
-    step: str
-    approved: bool
-    expired: bool
-
-
-@dataclass(frozen=True, slots=True)
-class NoteDeadline:
-    """Record that the saga's deadline passed."""
-
-
-@dataclass(frozen=True, slots=True)
-class RollBack:
-    """Everything after the savepoint is undone: begin it anew."""
-
-    savepoint: str
-
-
-Command = StartAttempt | Hedge | Decide | NoteDeadline | RollBack | EndRun
-
-
-def commands(state: RunState, now: float) -> Sequence[Command]:
-    """What the engine owes the run at time `now`; empty when it can only wait."""
+def owed(state: RunState, now: float) -> Sequence[Event]:
+    """What the engine owes the run at time `now`, as events of that time; empty when it can only wait."""
     if state.ended is not None or (state.paused_at is not None and state.abandoned is None):
         return ()
     if state.abandoned is not None:
-        return () if _calling(state) else (ending(state),)
+        calling = any(step.phase in _CALLING for step in state.steps.values())
+        return () if calling else (ending(state, now),)
     if state.saga.deadline_s is not None and _deadline_is_due(state, now):
-        return (NoteDeadline(),)
+        return (DeadlineReached(at=now),)
     if not (state.starts and state.locked) and _held_back(state, now):
         return ()
     pending: list[str] = []
@@ -77,16 +50,35 @@ def commands(state: RunState, now: float) -> Sequence[Command]:
             pending.append(name)
         elif phase is not _SUCCEEDED:
             busy.append((name, step))
-    todo = [*_due(state, busy, now)]
-    todo += _backward(state) if turning_back(state) else _forward(state, pending, busy)
-    if todo:
+    todo: list[Event] = list(_due(state, busy, now)) if busy else []
+    todo += _backward(state, now) if turning_back(state) else _forward(state, pending, busy, now)
+    if todo or any(step.phase in _OPEN for _, step in busy):
         return todo
-    if any(step.phase in _OPEN for _, step in busy):
-        return ()
     if state.rollback is not None and not state.aborting:
-        stuck = rollback_ending(state)
-        return (RollBack(state.rollback.savepoint) if stuck is None else stuck,)
-    return (ending(state),)
+        stuck = rollback_ending(state, now)
+        return (RolledBack(at=now, savepoint=state.rollback.savepoint) if stuck is None else stuck,)
+    return (ending(state, now),)
+
+
+def turning_back(state: RunState) -> bool:
+    """Whether undos are owed and nothing starts forward."""
+    return (state.abort is not None and state.aborting) or state.rollback is not None
+
+
+def next_wake(state: RunState) -> float | None:
+    """The earliest time at which `owed` may answer differently though nothing happened."""
+    if state.ended is not None or state.paused_at is not None or state.abandoned is not None:
+        return None
+    moments: list[float] = []
+    for name, step in state.steps.items():
+        if step.due_at is not None and not held_up(state, name):
+            moments.append(step.due_at)
+    deadline_at = state.deadline_at
+    if deadline_at is not None and not state.deadline_noted:
+        moments.append(deadline_at)
+    if not state.starts and not state.aborting and state.locked:
+        moments.append(state.launch_at)
+    return min(moments) if moments else None
 
 
 def _deadline_is_due(state: RunState, now: float) -> bool:
@@ -101,79 +93,13 @@ def _held_back(state: RunState, now: float) -> bool:
     return not state.locked or (not state.starts and now < state.launch_at)
 
 
-_PENDING, _RUNNING, _SUCCEEDED = StepPhase.PENDING, StepPhase.RUNNING, StepPhase.SUCCEEDED
-_OPEN = FORWARD_OPEN | UNDO_OPEN
-
-
-def turning_back(state: RunState) -> bool:
-    """Whether undos are owed and nothing starts forward."""
-    return (state.abort is not None and state.aborting) or state.rollback is not None
-
-
-def next_wake(state: RunState) -> float | None:
-    """The earliest time at which `commands` may answer differently though nothing happened."""
-    if state.ended is not None or state.paused_at is not None or state.abandoned is not None:
-        return None
-    moments = [
-        step.due_at
-        for name, step in state.steps.items()
-        if step.due_at is not None and not held_up(state, name)
-    ]
-    deadline_at = state.deadline_at
-    if deadline_at is not None and not state.deadline_noted:
-        moments.append(deadline_at)
-    if not state.starts and not state.aborting and state.locked:
-        moments.append(state.launch_at)
-    return min(moments, default=None)
-
-
-def _calling(state: RunState) -> bool:
-    return any(
-        step.phase in (StepPhase.RUNNING, StepPhase.PROBING, StepPhase.UNDOING)
-        for step in state.steps.values()
-    )
-
-
-def _due(state: RunState, busy: Sequence[tuple[str, StepState]], now: float) -> Iterator[Command]:
-    """What waits for its time, and its time has come."""
-    for name, step in busy:
-        if step.phase is StepPhase.AWAITING:
-            yield from _decision(state, name, step, now)
-        elif step.due_at is not None and step.due_at <= now and not held_up(state, name):
-            yield _due_command(name, step)
-
-
-def _due_command(name: str, step: StepState) -> Command:
-    match step.phase:
-        case StepPhase.BACKING_OFF:
-            return StartAttempt(name, Direction.FORWARD, step.attempts + 1)
-        case StepPhase.DOUBTFUL:
-            return StartAttempt(name, Direction.PROBE, step.probes + 1)
-        case StepPhase.RUNNING:
-            return Hedge(name, step.attempts)
-        case _:
-            return StartAttempt(name, Direction.UNDO, step.undo_attempts + 1)
-
-
-def _decision(state: RunState, name: str, step: StepState, now: float) -> Iterator[Command]:
-    approval = state.saga.by_name[name].approval
-    assert approval is not None, "only an approval is awaited"
-    signal = state.signals.get(approval.signal)
-    if signal is not None:
-        yield Decide(name, approved=signal.approve, expired=False)
-    elif step.due_at is not None and step.due_at <= now:
-        yield Decide(name, approved=approval.on_expiry is OnExpiry.APPROVE, expired=True)
-
-
-def _backward(state: RunState) -> Iterator[Command]:
-    return (_undo(state, name) for name in due_undos(state))
-
-
-def _forward(state: RunState, pending: Sequence[str], busy: Sequence[tuple[str, StepState]]) -> list[Command]:
+def _forward(
+    state: RunState, pending: Sequence[str], busy: Sequence[tuple[str, StepState]], now: float
+) -> list[Event]:
     steps, saga = state.steps, state.saga
     if saga.pivot is not None and steps[saga.pivot.name].phase is StepPhase.UNCERTAIN:
         return []  # Which way the run goes is for a person to say.
-    todo: list[Command] = []
+    todo: list[Event] = []
     plans = state.plan.by_name
     for name in pending:
         for before in plans[name].after:
@@ -183,11 +109,64 @@ def _forward(state: RunState, pending: Sequence[str], busy: Sequence[tuple[str, 
         else:
             replaced = saga.by_name[name].alternative_to
             if not replaced or steps[replaced].replaced:
-                todo.append(StartAttempt(name, Direction.FORWARD, steps[name].attempts + 1))
+                attempt = steps[name].attempts + 1
+                todo.append(AttemptStarted(at=now, step=name, direction=_FORWARD, attempt=attempt))
     if busy:
-        todo += (_undo(state, name) for name in stray_undos(state))
+        todo += (_undo(state, name, now) for name in stray_undos(state))
     return todo
 
 
-def _undo(state: RunState, name: str) -> StartAttempt:
-    return StartAttempt(name, Direction.UNDO, state.steps[name].undo_attempts + 1)
+def _backward(state: RunState, now: float) -> Iterator[Event]:
+    return (_undo(state, name, now) for name in due_undos(state))
+
+
+def _undo(state: RunState, name: str, now: float) -> Event:
+    attempt = state.steps[name].undo_attempts + 1
+    return AttemptStarted(at=now, step=name, direction=_UNDO, attempt=attempt)
+
+
+def _due(state: RunState, busy: Sequence[tuple[str, StepState]], now: float) -> Iterator[Event]:
+    """What waits for its time, and its time has come."""
+    for name, step in busy:
+        if step.phase is StepPhase.AWAITING:
+            yield from _decided(state, name, step, now)
+        elif step.due_at is not None and step.due_at <= now and not held_up(state, name):
+            yield _again(state, name, step, now)
+
+
+def _again(state: RunState, name: str, step: StepState, now: float) -> Event:
+    match step.phase:
+        case StepPhase.BACKING_OFF:
+            return AttemptStarted(at=now, step=name, direction=_FORWARD, attempt=step.attempts + 1)
+        case StepPhase.DOUBTFUL:
+            return AttemptStarted(at=now, step=name, direction=Direction.PROBE, attempt=step.probes + 1)
+        case StepPhase.RUNNING:
+            return AttemptHedged(at=now, step=name, attempt=step.attempts)
+        case _:
+            return _undo(state, name, now)
+
+
+def _decided(state: RunState, name: str, step: StepState, now: float) -> Iterator[Event]:
+    """The outcome of an approval, as that of any other attempt, once it is answered or expired."""
+    approval = state.saga.by_name[name].approval
+    assert approval is not None, "only an approval is awaited"
+    signal = state.signals.get(approval.signal)
+    if signal is not None:
+        approved, expired, who, payload = signal.approve, False, signal.who, signal.payload
+    elif step.due_at is not None and step.due_at <= now:
+        approved, expired, who, payload = approval.on_expiry is OnExpiry.APPROVE, True, "", None
+    else:
+        return
+    if approved:
+        output = {"approved": True, "expired": expired, "who": who, "payload": payload}
+        yield AttemptSucceeded(at=now, step=name, direction=_FORWARD, attempt=step.attempts, output=output)
+    else:
+        yield AttemptFailed(
+            at=now,
+            step=name,
+            direction=_FORWARD,
+            attempt=step.attempts,
+            error_type="ApprovalExpired" if expired else "Rejected",
+            message="nobody answered in time" if expired else f"rejected by {who or 'somebody'}",
+            terminal=True,
+        )

@@ -1,8 +1,8 @@
 """A run as the fold of its events: the values that the machine computes with.
 
-A `RunState` belongs to whoever folds it and changes in place; its `StepState`s are never changed but
-replaced, so a `copy` costs one small dictionary and shares the rest. What is read off a state (whether it
-is committed, turning back, ended) is decided here, once.
+A `RunState` belongs to whoever folds it and changes in place. A `copy` costs one small dictionary and shares
+the rest: a `StepState` that is shared is replaced when it changes. What is read off a state (whether it is
+committed, turning back, ended) is decided here, once.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ class StepState:
     landed: bool = False  # The participant confirmed the action.
     replaced: bool = False  # Given up for its alternative.
     error: str = ""
+    shared: bool = field(default=False, compare=False, repr=False)  # By several runs or steps.
 
     def copy(self) -> StepState:
         """An equal state of one's own."""
@@ -119,6 +120,8 @@ class RunState:
 
     def copy(self) -> RunState:
         """An equal state of one's own, which goes its own way from here."""
+        for step in self.steps.values():
+            step.shared = True
         return RunState(
             self.saga,
             self.plan,
@@ -178,7 +181,7 @@ def begin(saga: Saga, started: RunStarted) -> RunState:
             f"run {started.run_id!r} is pinned to definition {started.definition_hash[:12]} of "
             f"{saga.name!r}, not to {saga.definition_hash[:12]}; register the definition it was started with"
         )
-    untouched = StepState()
+    untouched = StepState(shared=True)
     return RunState(
         saga,
         started.plan,

@@ -26,8 +26,8 @@ from sagacity_engine.events import (
 from sagacity_engine.guards.resource_locks import ResourceLocks
 from sagacity_engine.hosting.locking import lock_keys
 from sagacity_engine.machine import machine
-from sagacity_engine.machine.commands import next_wake, turning_back
 from sagacity_engine.machine.operations import refusal
+from sagacity_engine.machine.owed import next_wake, turning_back
 from sagacity_engine.machine.run_state import RunState, begin
 from sagacity_engine.machine.sub_sagas import sub_saga_of
 from sagacity_engine.machine.timeouts import attempt_timeout_s
