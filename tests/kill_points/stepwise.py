@@ -27,6 +27,10 @@ T = TypeVar("T")
 Blocking = TypeVar("Blocking")
 
 
+LOG_PAGES = 14
+"""A log laid out in a few writes, each a place like any other; thousands would leave no time for the rest."""
+
+
 class Mortal(Protocol):
     """Something that knows whether the process is dead."""
 
@@ -45,7 +49,9 @@ class StepwiseJournal(SqliteJournal):
         kept: list[Batch],
         durability: Durability,
     ) -> None:
-        super().__init__(path, connect=connect, clock=clock, durability=durability, lease_s=30.0)
+        super().__init__(
+            path, connect=connect, clock=clock, durability=durability, lease_s=30.0, log_pages=LOG_PAGES
+        )
         self.kept = kept
         self._submitted: list[tuple[Batch, Settle]] = []
 

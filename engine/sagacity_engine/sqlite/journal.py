@@ -25,9 +25,9 @@ from sagacity_engine.saga import Saga
 from sagacity_engine.sqlite import archive, lease
 from sagacity_engine.sqlite import requests as sqlite_requests
 from sagacity_engine.sqlite.connection import Connect, connect_sqlite, refusals
-from sagacity_engine.sqlite.file import Durability, open_reader, open_writer
+from sagacity_engine.sqlite.file import Durability, lay_out_log, open_reader, open_writer
 from sagacity_engine.sqlite.reads import Reads
-from sagacity_engine.sqlite.writer import SqliteWriter
+from sagacity_engine.sqlite.writer import CHECKPOINT_FRAMES, SqliteWriter
 
 
 class SqliteJournal:
@@ -36,8 +36,9 @@ class SqliteJournal:
     Nothing is opened before `open`. With `read_only` the journal can be read, and asked, beside a running
     engine; writing is refused. A process that does not renew its right to write for `lease_s`, in seconds,
     may be taken over. For `durability` see `sqlite_file.Durability`: choose `normal` only where the last
-    moments before a power cut may be forgotten, with every call that was made in them. Raises `SagaRefused`
-    for settings that make no sense.
+    moments before a power cut may be forgotten, with every call that was made in them. Writing begins with a
+    log of `log_pages` pages of 4 KiB, so that no commit has to wait for the file to grow. Raises
+    `SagaRefused` for settings that make no sense.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class SqliteJournal:
         read_only: bool = False,
         lease_s: float = 10.0,
         durability: Durability = "full",
+        log_pages: int = CHECKPOINT_FRAMES,
         connect: Connect = connect_sqlite,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -54,10 +56,13 @@ class SqliteJournal:
             raise SagaRefused(f"durability is {durability!r}; it must be 'full' or 'normal'")
         if not (math.isfinite(lease_s) and lease_s > 0):
             raise SagaRefused(f"lease_s is {lease_s!r}; it must be a positive number of seconds")
+        if log_pages < 0:
+            raise SagaRefused(f"log_pages is {log_pages!r}; it must be 0 or more pages")
         self.path = Path(path)
         self._read_only = read_only
         self._lease_s = lease_s
         self._durability: Durability = durability
+        self._log_pages = log_pages
         self._connect = connect
         self._clock = clock
         self._writer: SqliteWriter | None = None
@@ -178,6 +183,7 @@ class SqliteJournal:
             try:
                 with refusals(self.path, "cannot be taken; end what holds it"):
                     right.take(connection)
+                    lay_out_log(connection, self._log_pages)
                 return SqliteWriter(self.path, connection, right)
             except BaseException:
                 connection.close()

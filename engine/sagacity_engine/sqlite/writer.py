@@ -5,7 +5,7 @@ call into the event loop, so the price of reaching the disk is shared. A commit 
 in it and nothing else: nothing unacknowledged was promised, and nothing acknowledged is touched.
 
 Between commits, never inside one, the thread renews its lease, writes answers and folds SQLite's log (the
-`-wal` file) into the journal: after about `CHECKPOINT_FRAMES` pages, so that the log stays near 16 MB and is
+`-wal` file) into the journal: after about `CHECKPOINT_FRAMES` pages, so that the log stays near 4 MB and is
 used over and over, and when it is closed. A reader of somebody else's that holds a read transaction open for
 long lets the log grow until it lets go.
 """
@@ -29,10 +29,8 @@ from sagacity_engine.sqlite.rows import Record, record_of
 QUEUE_MAX = 10_000
 """The most batches that may wait for the writer; one more is refused."""
 
-CHECKPOINT_FRAMES = 4_000
+CHECKPOINT_FRAMES = 1_000
 """About how many pages of the log are written before it is folded into the file."""
-
-_FRAMES_PER_COMMIT = 4  # At least; a batch adds one at the most, unless it is larger than a page.
 
 _NO_WRITE = "cannot be written; free disk space or end what holds it, waiting runs are tried again"
 
@@ -152,7 +150,7 @@ class SqliteWriter:
         except Exception as problem:  # noqa: BLE001  whatever it is, the runs that wait must be told
             outcomes = [self._refusal(problem)] * len(taken)
         self._settle()
-        self._frames += _FRAMES_PER_COMMIT + len(taken)
+        self._frames += _frames(taken)
         for (_, settle, loop), outcome in zip(taken, outcomes, strict=True):
             self._unsettled.setdefault(loop, []).append((settle, outcome))
 
@@ -202,6 +200,11 @@ class SqliteWriter:
             self._connection.executemany("UPDATE requests SET answer = ? WHERE number = ?", rows)
         for number in given:
             del self.answers[number]
+
+
+def _frames(taken: Sequence[_Queued]) -> int:
+    """About how many pages a commit adds to the log: batches lie close together, and so do runs' lines."""
+    return 5 + len(taken) // 8 + 3 * sum(len(record.body) for record, _, _ in taken) // 8192
 
 
 def _settle(pairs: Sequence[tuple[Settle, Outcome]]) -> None:
