@@ -114,6 +114,16 @@ class Handler:
     compensation: Action | None = None
     probe: Action | None = None  # Returns `Found`, or True or False.
 
+    def function(self, direction: Direction) -> Action | None:
+        """What an attempt in this direction calls."""
+        match direction:
+            case Direction.FORWARD:
+                return self.action
+            case Direction.UNDO:
+                return self.compensation
+            case Direction.PROBE:
+                return self.probe
+
 
 @dataclass(frozen=True, slots=True)
 class BoundSaga:

@@ -95,6 +95,7 @@ class Listeners:
                 self._tell_one(state, event)
             self._told += len(batch)
             told.task_done()
+        told.task_done()  # The end itself.
 
     def _tell_one(self, state: RunState, event: Event) -> None:
         for position, listener in enumerate(self._listeners):

@@ -30,7 +30,7 @@ from sagacity_engine import (
     define,
 )
 from sagacity_engine.events import AttemptFailed, AttemptStarted, RunStarted
-from sagacity_engine.hosting.launching import CIRCUIT_OPEN
+from sagacity_engine.hosting.failures import CIRCUIT_OPEN
 from sagacity_engine.testing import violations
 from sagacity_engine.testing.simulation.virtual_loop import run_in_virtual_time
 

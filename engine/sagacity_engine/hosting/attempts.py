@@ -257,7 +257,7 @@ if sys.version_info >= (3, 12):
 else:
 
     def _task(loop: asyncio.AbstractEventLoop, made: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        return asyncio.Task(made, loop=loop)
+        return loop.create_task(made)
 
 
 def is_async(action: Action) -> bool:

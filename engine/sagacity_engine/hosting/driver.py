@@ -4,22 +4,20 @@ The order is the guarantee. A call is made only after the batch that holds its i
 task per run: a run that waits costs a few objects, and what happens to it (an outcome, a commit, a timer, a
 wish from outside) calls it. While a batch is on its way to the disk (`offer`), whatever happens is gathered
 for the next one.
-
-A run's time never goes backwards: one that was begun under a clock ahead of ours, or whose clock is set
-back under it, keeps the lead it had and goes on from there.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from sagacity_engine.errors import JournalRefused
 from sagacity_engine.events import Event
 from sagacity_engine.handlers import BoundSaga
 from sagacity_engine.hosting.launching import Launcher, Launching
 from sagacity_engine.hosting.offer import Asked, Offer, Told
+from sagacity_engine.hosting.run_time import RunTime
 from sagacity_engine.journal import Batch, Journal
 from sagacity_engine.machine import machine
 from sagacity_engine.machine.operations import refusal
@@ -55,16 +53,15 @@ class RunDriver:
         "_closing",
         "_ended",
         "_happened",
-        "_last_at",
         "_launcher",
-        "_lead_s",
+        "_offer",
         "_on_active",
         "_resumed",
+        "_time",
         "_timer",
         "_waiting",
-        "_writing",
-        "_written_at",
         "bound",
+        "now",
         "run_id",
         "seq",
         "services",
@@ -89,9 +86,8 @@ class RunDriver:
         self.services = services
         self.seq = seq  # How many of its events are durable.
         self.stopped = False
-        self._last_at = last_at
-        self._written_at = last_at  # The time of the latest event.
-        self._lead_s = 0.0
+        self._time = RunTime(services.clock, last_at)
+        self.now = self._time.now  # The run's time, in seconds since the epoch.
         self._ended = ended
         self._on_active = active
         self._active = True
@@ -100,26 +96,16 @@ class RunDriver:
         self._timer: asyncio.TimerHandle | None = None
         self._waiting = False
         self._resumed = False  # While a batch was on its way: what was held back is still to be done.
-        self._writing = False
+        self._offer: Offer | None = None  # The batch that is not durable yet.
         self._closing = False
         self._launcher = Launcher(services.launching, self)
-
-    def now(self) -> float:
-        """The run's time, in seconds since the epoch."""
-        at = self.services.clock() + self._lead_s
-        if at < self._last_at:
-            self._lead_s += self._last_at - at
-            at = self._last_at
-        self._last_at = at
-        return at
 
     def begin(self, first: Sequence[Event], settle: Callable[[JournalRefused | None], None]) -> None:
         """Submits the start of a new run; `settle` is told whether it is durable, before any call is made."""
         started = self.state.started
         told: Told = None if self.services.tell is None else [(self.state.copy(), started)]
         events, launches = machine.advance(self.state, first, self.now(), told)
-        offer = Offer(self, (started, *events), launches, told)
-        self._writing = True
+        offer = self._offer = Offer(self, (started, *events), launches, told)
 
         def settled(problem: JournalRefused | None) -> None:
             if problem is None:
@@ -143,13 +129,13 @@ class RunDriver:
         self._waiting = False
         self._active = True  # It has been given its place.
         self._happened.extend(self._launcher.recovered())
-        self._resumed = self._writing
+        self._resumed = self._offer is not None
         self._step()
 
     def put(self, event: Event, now: float | None = None) -> None:
         """Hands in something that happened; `now` is the run's time, of whoever has just asked for it."""
         self._happened.append(event)
-        if not self._writing:
+        if self._offer is None:
             self._step(now)
 
     def ask(self, make: Callable[[float], Event]) -> asyncio.Future[str]:
@@ -162,7 +148,7 @@ class RunDriver:
             answer.cancel()
         else:
             self._asked.append((make(self.now()), answer))
-            if not self._writing:
+            if self._offer is None:
                 self._step()
         return answer
 
@@ -170,7 +156,7 @@ class RunDriver:
         """Starts no more attempts; what is still to be journaled is."""
         self._closing = True
         self._launcher.stop_waiting()
-        if not self._writing and not self.stopped:
+        if self._offer is None and not self.stopped:
             self._rest()
 
     def abandon(self) -> None:
@@ -179,7 +165,7 @@ class RunDriver:
 
     def _step(self, now: float | None = None) -> None:
         """Folds in what happened, and submits what follows from it."""
-        if self.stopped or self._writing:
+        if self.stopped or self._offer is not None:
             return
         if self._timer is not None:
             self._timer.cancel()
@@ -195,10 +181,10 @@ class RunDriver:
             if not events:
                 self._rest()
                 return
-            self._writing = True
             if not self._active:
                 self._be_active(True)
-            Offer(self, events, launches, told, accepted).submit()
+            self._offer = Offer(self, events, launches, told, accepted)
+            self._offer.submit()
         except Exception as problem:  # noqa: BLE001  a run that cannot go on must not take the loop with it
             self._asked += asked
             self._stop(problem)
@@ -206,7 +192,7 @@ class RunDriver:
     def _advance(
         self, happened: list[Event], told: Told, now: float
     ) -> tuple[list[Event], list[machine.Launch]]:
-        now = self._in_order(happened, now)
+        now = self._time.in_order(happened, now)
         if not (self._closing or self._waiting):
             return machine.advance(self.state, happened, now, told)
         # An attempt that will not be called must not be journaled: then only what happened is.
@@ -221,17 +207,6 @@ class RunDriver:
         if told is not None and seen is not None:
             told[:] = seen
         return events, launches
-
-    def _in_order(self, happened: list[Event], now: float) -> float:
-        """Lets nothing happen before what was written already; the run's time after all of it."""
-        latest = self._written_at
-        for place, event in enumerate(happened):
-            if event.at < latest:  # It waited for advice, or for others that came later.
-                happened[place] = replace(event, at=latest)
-            else:
-                latest = event.at
-        self._written_at = latest = max(latest, now)
-        return latest
 
     def _accepts(
         self,
@@ -253,7 +228,8 @@ class RunDriver:
 
     def refused(self, offer: Offer, problem: Exception) -> None:
         """The journal will never take the batch: the run goes no further here."""
-        self._asked += offer.accepted
+        offer.cancel()
+        self._offer = None
         self._stop(problem)
 
     def durable(self, offer: Offer) -> None:
@@ -271,7 +247,7 @@ class RunDriver:
                 self._launcher.launch(launch)
         if turning_back(self.state):
             self._launcher.turn_back()
-        self._writing = False
+        self._offer = None
         if self._happened or self._asked or self._resumed:
             self._resumed = False
             self._step()
@@ -309,6 +285,8 @@ class RunDriver:
         for _, answer in self._asked:
             answer.cancel()
         self._asked.clear()
+        if self._offer is not None and self._offer.parked:
+            self._offer.cancel()
         ended = self._ended
         # Nothing of a run that is over may hold on to it in a circle: it goes without the collector.
         del self._launcher, self._ended, self._on_active

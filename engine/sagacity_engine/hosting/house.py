@@ -1,4 +1,4 @@
-"""What an engine is while it is open: its runs, their services, and the ways in which runs begin.
+"""What an engine is while it is open: its runs, their services, and what is asked of them.
 
 A house is made for one opening and never opened again. Nothing in it is public: `host.Engine` is its face.
 """
@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from sagacity_engine import codec
 from sagacity_engine.advisor import Context
-from sagacity_engine.errors import JournalRefused, RunRefused
+from sagacity_engine.errors import RunRefused, SagaRefused
 from sagacity_engine.events import Event, LocksAcquired, Status
 from sagacity_engine.guards.resource_locks import ResourceLocks
 from sagacity_engine.guards.service_guards import ServiceGuards
@@ -25,12 +26,12 @@ from sagacity_engine.hosting.driver import RunDriver, Services
 from sagacity_engine.hosting.inner_runs import InnerRuns
 from sagacity_engine.hosting.launching import Launching
 from sagacity_engine.hosting.live_runs import LiveRun, LiveRuns
-from sagacity_engine.hosting.locking import lock_before_start, lock_keys
 from sagacity_engine.hosting.recovery import Loaded, Recovery
 from sagacity_engine.hosting.requests import Requests
-from sagacity_engine.journal import Journal, JournalConflict, RunSummary
+from sagacity_engine.hosting.starting import Starts
+from sagacity_engine.journal import Journal
 from sagacity_engine.listeners import Listeners
-from sagacity_engine.machine.run_state import RunState, begin
+from sagacity_engine.machine.run_state import RunState
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,18 @@ class House:
             drive=self._driver,
             queue=self._queue_for_locks,
         )
+        self._starts = Starts(
+            self._journal,
+            settings.admission,
+            self.live,
+            self._locks,
+            drive=self._driver,
+            queue=self._queue_for_locks,
+            closed=self._closed,
+            require_running=self._require_running,
+            why_not_here=self._recovery.why_not_here,
+        )
+        self.start = self._starts.start
         self._requests = Requests(self._journal, self.wish)
         self._running = False
 
@@ -119,57 +132,6 @@ class House:
             if self._settings.listeners is not None:
                 await asyncio.to_thread(self._settings.listeners.close, self._settings.shutdown_s)
 
-    async def start(
-        self,
-        bound: BoundSaga,
-        order: Order,
-        *,
-        must_be_new: bool = False,
-    ) -> LiveRun | None:
-        """The run once its start is durable; None for one that exists and has ended."""
-        self._require_running()
-        run_id = order.run_id
-        if other := self.live.get(run_id):
-            return await _joined(other, bound.saga.name)
-        self.live.require_room()
-        if bound.saga.locks:
-            order = replace(order, locks=lock_keys(bound.saga, order.run_input))
-        run = self.live.claim(run_id, bound.saga.name)
-        if not await self._is_new(run, order):
-            self.live.give_up(run)
-            await self._require_over(run, must_be_new=must_be_new)
-            return None
-        try:
-            await self._admit(run, bound, order)
-        except JournalConflict:
-            self._locks.release(run_id)
-            self.live.give_up(run)
-            await self._require_over(run, must_be_new=must_be_new)
-            return None
-        except BaseException as problem:
-            if run.driver is None or isinstance(problem, Exception):
-                self._locks.release(run_id)
-                self.live.give_up(run, problem)
-            raise  # A start on its way to the disk goes on though its caller does not wait for it.
-        return run
-
-    async def _is_new(self, run: LiveRun, order: Order) -> bool:
-        """Whether the run is to ask for its resources; one that is there may hold them and keeps them."""
-        if not order.locks:
-            return True  # The journal will say.
-        try:
-            return await asyncio.to_thread(self._journal.run, run.run_id) is None
-        except BaseException as problem:
-            self.live.give_up(run, problem)
-            raise
-
-    async def _require_over(self, run: LiveRun, *, must_be_new: bool) -> None:
-        """Raises `RunRefused` unless the run is there, is of the saga that was asked for, and has ended."""
-        existing = await asyncio.to_thread(self._journal.run, run.run_id)
-        if must_be_new or existing is None:
-            raise RunRefused(f"run {run.run_id!r} exists already; choose another id")
-        self._require_ended(existing, run.saga)
-
     async def start_inner(
         self, bound: BoundSaga, run_id: str, given: Mapping[str, Any], context: Context, parent: RunState
     ) -> None:
@@ -194,9 +156,11 @@ class House:
     async def wish(self, run_id: str, event: Event) -> str:
         """Asks for an event to happen to a run: "" when it is durable, else why it cannot.
 
-        Raises `RunRefused` for an unknown or stranded run, or when the engine closes before it is durable.
+        Raises `RunRefused` for an unknown or stranded run, or when the engine closes before it is durable,
+        and `SagaRefused` for an event that no journal can keep.
         """
         self._require_running()
+        _require_kept(event)
         run = self.live.get(run_id)
         driver = await run.carried_on() if run is not None else None
         if driver is None:
@@ -216,35 +180,6 @@ class House:
     def why_not_here(self, run_id: str) -> str:
         """Why an open run of the journal is not carried on here."""
         return self._recovery.why_not_here(run_id)
-
-    async def _admit(self, run: LiveRun, bound: BoundSaga, order: Order) -> None:
-        held = await lock_before_start(self._locks, bound.saga, run.run_id, order.locks, self._closed)
-        await self.live.slots.acquire()
-        run.given()
-        self._require_running()
-        started = await self._settings.admission.admit(bound, order)
-        self._require_running()
-        first = [LocksAcquired(at=started.at)] if held else []
-        new = Loaded(bound, begin(bound.saga, started), 0, started.at)
-        driver = run.driver = self._driver(run, new)
-        durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        driver.begin(first, partial(self._began, run, driver, durable))
-        await durable
-
-    def _began(
-        self, run: LiveRun, driver: RunDriver, durable: asyncio.Future[None], problem: JournalRefused | None
-    ) -> None:
-        if problem is None:
-            run.decide(accepted=True)
-            if not durable.done():
-                durable.set_result(None)
-            if not driver.state.locked:
-                self._queue_for_locks(driver)
-        elif not durable.done():
-            durable.set_exception(problem)
-        else:  # Whoever started it does not wait any more.
-            self._locks.release(run.run_id)
-            self.live.give_up(run, problem)
 
     def _driver(self, run: LiveRun, loaded: Loaded) -> RunDriver:
         return RunDriver(
@@ -280,11 +215,6 @@ class House:
             self._locks.release(state.started.run_id)
         self._inner.ended(state)
 
-    def _require_ended(self, existing: RunSummary, saga: str) -> None:
-        _require_saga(existing.run_id, existing.saga, saga)
-        if not existing.status.ended:
-            raise RunRefused(self.why_not_here(existing.run_id))
-
     def _require_running(self) -> None:
         if not self._running:
             raise RunRefused("the engine is closed; use it inside 'async with Engine(...)'")
@@ -312,18 +242,8 @@ class House:
             raise
 
 
-async def _joined(run: LiveRun, saga: str) -> LiveRun | None:
-    """Waits until another caller's run of the same id is accepted."""
-    _require_saga(run.run_id, run.saga, saga)
-    if await run.carried_on():
-        return run
-    if run.problem is not None:
-        raise RunRefused(
-            f"run {run.run_id!r} was being started by another caller, and was refused: {run.problem}"
-        )
-    return None
-
-
-def _require_saga(run_id: str, own: str, asked: str) -> None:
-    if own != asked:
-        raise RunRefused(f"run {run_id!r} is a run of saga {own!r}, not of {asked!r}; choose another id")
+def _require_kept(event: Event) -> None:
+    try:
+        codec.encode(event)
+    except (TypeError, ValueError) as problem:
+        raise SagaRefused(f"the request cannot be kept as JSON: {problem}") from None

@@ -1,48 +1,38 @@
 """From a durable intent to a call: through the service's guards, and back with what the call came to.
 
 A call of an action may be refused by an open breaker, or wait for one of the service's places; an undo goes
-first and is never refused. What never was called definitely failed. A failure passes the service's retry
-budget, and the advisor if it is asked about failures, before the machine judges it: what they say is part of
-the event, so that a replay judges alike.
+first and is never refused. What never was called definitely failed. What is said of failures is `failures`'.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sagacity_engine.errors import FailureClass
 from sagacity_engine.events import (
-    Answer,
     AttemptFailed,
     AttemptHedged,
     AttemptStarted,
     AttemptSucceeded,
-    AttemptUnknown,
     Direction,
     Event,
-    ProbeAnswered,
-    UnknownReason,
 )
 from sagacity_engine.guards.breaker import BreakerState
 from sagacity_engine.guards.service_guards import ServiceGuard, ServiceGuards, healthy_outcome
-from sagacity_engine.handlers import Action, Handler
 from sagacity_engine.hosting.attempts import NEVER_CALLED, Attempt, Surroundings
 from sagacity_engine.hosting.calls import call_of
 from sagacity_engine.hosting.counsel import Counsel
+from sagacity_engine.hosting.failures import CIRCUIT_OPEN, Failures
 from sagacity_engine.hosting.inner_runs import InnerRuns
 from sagacity_engine.hosting.outcomes import Outcomes
 from sagacity_engine.hosting.queued_call import QueuedCall
 from sagacity_engine.machine.machine import Launch
 from sagacity_engine.machine.run_state import in_flight
-from sagacity_engine.machine.verdict import would_retry
 
 if TYPE_CHECKING:
     from sagacity_engine.hosting.driver import RunDriver
-
-CIRCUIT_OPEN = "CircuitOpen"
-"""The error type of an attempt that an open breaker refused."""
 
 SPREAD = 0.2
 """How much longer than the breaker asks, at most, a refused call waits: a share of that time."""
@@ -61,20 +51,19 @@ class Launching:
 class Launcher:
     """Makes the calls of one run."""
 
-    __slots__ = ("_advised", "_driver", "_open", "_over", "_queued", "_shared")
+    __slots__ = ("_driver", "_open", "_queued", "_shared", "failures")
 
     def __init__(self, shared: Launching, driver: RunDriver) -> None:
         self._shared = shared
         self._driver = driver
         self._open: dict[str, Attempt] = {}  # By step: a step has at most one attempt at a time.
         self._queued: dict[str, QueuedCall] = {}
-        self._over = False
-        self._advised = 0  # Failures about which the advisor is being asked.
+        self.failures = Failures(shared.guards, shared.counsel, driver)
 
     @property
     def in_flight(self) -> int:
         """Calls whose end is still to come."""
-        return len(self._open) + len(self._queued) + self._advised
+        return len(self._open) + len(self._queued) + self.failures.asking
 
     def launch(self, launch: Launch) -> None:
         """Makes the call of an attempt whose intent is durable; returns at once."""
@@ -93,7 +82,7 @@ class Launcher:
             if self._driver.state.saga.by_name[attempt.step].sub_saga is not None:
                 self._shared.inner.begin(self._driver, attempt)
             else:
-                yield self._crashed(attempt)
+                yield Outcomes(attempt, self._driver.now(), self._shared.around.draw).crashed()
 
     def turn_back(self) -> None:
         """The run turns back: actions not called yet will not be, and inner runs are cancelled."""
@@ -118,7 +107,7 @@ class Launcher:
                 attempt.guard.leave()
         self._open.clear()
         self._shared.inner.leave(self._driver)
-        self._over = True
+        self.failures.leave()
         del self._driver
 
     def _pass(self, started: AttemptStarted) -> None:
@@ -176,7 +165,7 @@ class Launcher:
         state = self._driver.state
         handler = self._driver.bound.handlers[started.step]
         forward = started.direction is Direction.FORWARD
-        action = _action(handler, started.direction)
+        action = handler.function(started.direction)
         assert action is not None, "a bound saga has every function that its definition declares"
         declared = state.saga.by_name[started.step]
         limit_s = declared.schedule_to_start_timeout_s if forward else None
@@ -202,74 +191,14 @@ class Launcher:
         if isinstance(outcome, AttemptSucceeded):
             self._driver.put(outcome, outcome.at)
         else:
-            self.deliver(outcome)
+            self.failures.deliver(outcome)
         if guard is not None:  # Last: whose turn it is next may be the last this run waited for.
             guard.leave()
-
-    def deliver(self, outcome: Event) -> None:
-        """Hands an outcome to the run, with what the retry budget and the advisor say of it."""
-        if not isinstance(outcome, AttemptFailed | AttemptUnknown) or outcome.direction is Direction.UNDO:
-            self._driver.put(outcome)
-            return
-        outcome = self._budgeted(outcome)
-        counsel = self._shared.counsel
-        if counsel is None or not counsel.concerns(self._driver.state, outcome):
-            self._driver.put(outcome)
-        else:
-            self._advised += 1
-            counsel.ask(self._driver.state.copy(), outcome, self._advise)
-
-    def _advise(self, outcome: Event) -> None:
-        self._advised -= 1
-        if not self._over:
-            self._driver.put(outcome)
-
-    def _budgeted(self, outcome: AttemptFailed | AttemptUnknown) -> AttemptFailed | AttemptUnknown:
-        state = self._driver.state
-        if isinstance(outcome, AttemptFailed) and outcome.error_type == CIRCUIT_OPEN:
-            return outcome  # Nothing was called.
-        guard = self._shared.guards.minding(state.saga.by_name[outcome.step].service, None)
-        if guard is None or guard.retries_left is None or not would_retry(state, outcome):
-            return outcome
-        paid = guard.spend()
-        return outcome if paid else replace(outcome, retry_refused=True)
 
     def _refuse(
         self, started: AttemptStarted, error_type: str, message: str, retry_after_s: float | None = None
     ) -> None:
         outcomes = Outcomes(started, self._driver.now(), self._shared.around.draw)
-        self.deliver(
+        self.failures.deliver(
             outcomes.failed(error_type, message, FailureClass.CASCADING, retry_after_s=retry_after_s)
         )
-
-    def _crashed(self, attempt: AttemptStarted) -> Event:
-        words = "the engine stopped while the attempt was in flight"
-        jitter, at = self._shared.around.draw(), self._driver.now()
-        if attempt.direction is Direction.PROBE:
-            return ProbeAnswered(
-                at=at,
-                step=attempt.step,
-                attempt=attempt.attempt,
-                answer=Answer.CANNOT_TELL,
-                message=words,
-                jitter=jitter,
-            )
-        return AttemptUnknown(
-            at=at,
-            step=attempt.step,
-            direction=attempt.direction,
-            attempt=attempt.attempt,
-            reason=UnknownReason.CRASHED,
-            message=words,
-            jitter=jitter,
-        )
-
-
-def _action(handler: Handler, direction: Direction) -> Action | None:
-    match direction:
-        case Direction.FORWARD:
-            return handler.action
-        case Direction.UNDO:
-            return handler.compensation
-        case Direction.PROBE:
-            return handler.probe

@@ -35,7 +35,7 @@ Asked = tuple[Event, asyncio.Future[str]]
 class Offer:
     """The events that follow a run's last durable one, and what is to be done once they are durable too."""
 
-    __slots__ = ("_driver", "_wait_s", "accepted", "events", "launches", "told")
+    __slots__ = ("_driver", "_wait_s", "accepted", "events", "launches", "parked", "told")
 
     def __init__(
         self,
@@ -49,6 +49,7 @@ class Offer:
         self.launches = launches  # The calls that these events allow.
         self.told = told
         self.accepted = accepted  # What was asked for, and is among the events.
+        self.parked = False  # Refused for now, and not on its way.
         self._driver = driver
         self._wait_s = PARKED_S[0]
 
@@ -62,6 +63,11 @@ class Offer:
             driver.services.journal.submit(
                 Batch(driver.run_id, driver.seq + 1, tuple(self.events)), self._settled
             )
+
+    def cancel(self) -> None:
+        """The events will not be written from here: whoever asked for some of them waits no longer."""
+        for _, answer in self.accepted:
+            answer.cancel()
 
     def _settled(self, problem: JournalRefused | None) -> None:
         driver = self._driver
@@ -79,10 +85,12 @@ class Offer:
         if not services.parked:
             _LOG.error("run %s waits for its journal: %s", run_id, problem)
         services.parked[run_id] = str(problem)
+        self.parked = True
         services.loop.call_later(self._wait_s, self._again)
         self._wait_s = min(PARKED_S[1], 2 * self._wait_s)
 
     def _again(self) -> None:
+        self.parked = False
         try:
             self.submit()
         except (TypeError, ValueError) as problem:

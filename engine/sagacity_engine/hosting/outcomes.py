@@ -118,6 +118,13 @@ class Outcomes:
             jitter=self._draw(),
         )
 
+    def crashed(self) -> Event:
+        """The engine that made the call stopped before it ended."""
+        words = "the engine stopped while the attempt was in flight"
+        if self._started.direction is Direction.PROBE:
+            return self._answered(Answer.CANNOT_TELL, None, words)
+        return self.unknown(UnknownReason.CRASHED, words)
+
     def _found(self, found: Any) -> Event:
         if isinstance(found, bool):
             return self._answered(Answer.HAPPENED if found else Answer.DID_NOT_HAPPEN, None, "")

@@ -16,7 +16,7 @@ from sagacity_engine.events import (
     RunEnded,
     UnknownReason,
 )
-from sagacity_engine.hosting.launching import CIRCUIT_OPEN
+from sagacity_engine.hosting.failures import CIRCUIT_OPEN
 from sagacity_engine.strategy import OnTimeout
 from sagacity_engine.testing.simulation.run import Predicate, Run, failures
 
