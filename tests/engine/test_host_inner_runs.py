@@ -226,7 +226,10 @@ def test_an_inner_run_that_is_abandoned_leaves_its_outcome_unknown() -> None:
     result = play(trip(world), use, journal)
     assert (result.status, status_of(journal)) == (Status.NEEDS_ATTENTION, Status.ABANDONED)
     unknown = next(each for each in journal.read("r") if isinstance(each, AttemptUnknown))
-    assert unknown.message == "its saga ended ABANDONED: abandoned by Asha: the inn burned down"
+    assert (
+        unknown.message
+        == "in its saga 'rooms' at step 'hotel': ended ABANDONED: abandoned by Asha: the inn burned down"
+    )
 
 
 def test_cancelling_the_outer_run_cancels_the_inner_one() -> None:

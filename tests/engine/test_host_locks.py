@@ -1,6 +1,7 @@
 """Resources that no two runs of an engine hold at once: waiting, refusing and queueing, over restarts too."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from sagacity_engine import (
     Call,
     Compensation,
     Engine,
+    JournalRefused,
     Lock,
     MemoryJournal,
     RetryPolicy,
@@ -22,7 +24,7 @@ from sagacity_engine import (
     WhenHeld,
     define,
 )
-from sagacity_engine.events import LocksAcquired, RunStarted
+from sagacity_engine.events import Event, LocksAcquired, RunStarted
 from sagacity_engine.testing import violations
 from sagacity_engine.testing.simulation.virtual_loop import run_in_virtual_time
 
@@ -277,6 +279,108 @@ def test_a_run_that_needs_attention_keeps_its_resource_over_a_restart(versions: 
 
     play(bound, before, journal)
     play(bound, later, journal)
+
+
+def hotel(diary: Diary, name: str = "stay", version: str = "2", *, locks: bool = False) -> BoundSaga:
+    """Enters the room, with or without holding it."""
+    saga = define(name, version=version, locks=["room-${input.room}"] if locks else [])
+    saga.step(name="enter", kind="read_only")(diary.enter)
+    return saga.bind()
+
+
+class Reading(MemoryJournal):
+    """Notes whose events are read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.was_read: list[str] = []
+
+    def read(self, run_id: str) -> tuple[Event, ...]:
+        """As ever."""
+        self.was_read.append(run_id)
+        return super().read(run_id)
+
+
+async def leave_stuck(engine: Engine) -> None:
+    """Run "stuck" needs attention, in the room."""
+    await engine.run("stay", {**ROOM, "broke": True}, run_id="stuck")
+
+
+@pytest.mark.parametrize("registered", ["another saga", "a definition without locks"])
+def test_whatever_is_registered_a_run_that_needs_attention_keeps_its_resource(registered: str) -> None:
+    """Nobody knows its definition any more, or the newest one has dropped its locks: the room is taken."""
+    diary, journal = Diary(), MemoryJournal()
+    diary.ill = True
+    play(stay(diary), leave_stuck, journal)
+    inn = hotel(diary, "inn", locks=True)
+    now = [inn] if registered == "another saga" else [inn, hotel(diary)]
+
+    async def go() -> None:
+        clock = asyncio.get_running_loop().time
+        async with Engine(journal, now, clock=clock) as engine:
+            await engine.start("inn", ROOM, run_id="r")
+            await asyncio.sleep(60)
+            assert diary.guests == ["stuck"]
+            assert (await engine.state("r")).locked is False
+
+    run_in_virtual_time(go())
+
+
+def test_a_start_reads_only_those_that_may_hold_something() -> None:
+    """Of all the runs that need attention, those whose definition has locks, in this engine or before it."""
+    diary, journal = Diary(), Reading()
+    diary.ill = True
+    saga = define("free")
+    undo = Compensation(retry=ONCE)
+    saga.step(name="enter", compensate=diary.leave, compensation=undo, retry=ONCE)(diary.enter)
+
+    def pay(call: Call) -> None:
+        raise StepError("Broke")
+
+    saga.step(name="pay", after=["enter"], kind="read_only", retry=ONCE)(pay)
+    free = saga.bind()
+
+    async def before(engine: Engine) -> None:
+        await leave_stuck(engine)
+        for each in range(3):
+            assert (await engine.run("free", run_id=f"free-{each}")).status is Status.NEEDS_ATTENTION
+
+    play([stay(diary), free], before, journal)
+    for registered in ([free], [free, stay(diary)], [hotel(diary)]):
+        journal.was_read.clear()
+
+        async def opened(registered: list[BoundSaga] = registered) -> None:
+            async with Engine(journal, registered, clock=asyncio.get_running_loop().time):
+                pass
+
+        run_in_virtual_time(opened())
+        assert journal.was_read == ["stuck"]
+
+
+@pytest.mark.parametrize("lost", ["the definition", "the events"])
+def test_a_run_whose_record_was_altered_keeps_no_engine_from_opening(
+    lost: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its start says what it holds; if that cannot be read, the run is reported by name."""
+    caplog.set_level(logging.CRITICAL, "sagacity_engine")
+    diary, journal = Diary(), MemoryJournal()
+    diary.ill = True
+    play(stay(diary), leave_stuck, journal)
+
+    def altered(what: str) -> Any:
+        raise JournalRefused(f"{what[:12]} was altered")
+
+    setattr(journal, "definition" if lost == "the definition" else "read", altered)
+
+    async def go() -> None:
+        inn = hotel(diary, "inn", locks=True)
+        async with Engine(journal, [inn], clock=asyncio.get_running_loop().time) as engine:
+            assert engine.stranded == ({} if lost == "the definition" else {"stuck": "stuck was altered"})
+            await engine.start("inn", ROOM, run_id="r")
+            await asyncio.sleep(60)
+            assert diary.guests == (["stuck"] if lost == "the definition" else ["stuck", "r"])
+
+    run_in_virtual_time(go())
 
 
 def test_a_run_keeps_its_resource_over_a_restart() -> None:

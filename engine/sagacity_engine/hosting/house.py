@@ -24,9 +24,10 @@ from sagacity_engine.hosting.attempts import Surroundings
 from sagacity_engine.hosting.deadlines import Deadlines
 from sagacity_engine.hosting.driver import RunDriver, Services
 from sagacity_engine.hosting.inner_runs import InnerRuns
+from sagacity_engine.hosting.kept_runs import Loaded
 from sagacity_engine.hosting.launching import Launching
 from sagacity_engine.hosting.live_runs import LiveRun, LiveRuns
-from sagacity_engine.hosting.recovery import Loaded, Recovery
+from sagacity_engine.hosting.recovery import Recovery
 from sagacity_engine.hosting.requests import Requests
 from sagacity_engine.hosting.starting import Starts
 from sagacity_engine.journal import Journal

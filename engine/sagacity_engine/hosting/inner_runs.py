@@ -8,24 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sagacity_engine.advisor import Context
 from sagacity_engine.errors import EngineError, FailureClass
 from sagacity_engine.events import (
-    Action,
     AttemptStarted,
     CancelRequested,
     Direction,
     Event,
     OperatorActed,
-    Status,
 )
 from sagacity_engine.handlers import BoundSaga
 from sagacity_engine.hosting.outcomes import Outcomes
 from sagacity_engine.machine.run_state import RunState
-from sagacity_engine.machine.sub_sagas import inner_input, inner_outcome, inner_run_id
+from sagacity_engine.machine.sub_sagas import inner_input, inner_outcome, inner_run_id, taking_back
 
 if TYPE_CHECKING:
     from sagacity_engine.hosting.driver import RunDriver
@@ -56,6 +54,7 @@ class InnerRuns:
         self._hosting = hosting
         self._loop = loop
         self._waiting: dict[str, tuple[RunDriver, AttemptStarted]] = {}
+        self._begun: dict[str, asyncio.Task[None]] = {}  # Those that begin each of them, or look for it.
         self._cancelled: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -64,7 +63,9 @@ class InnerRuns:
         inner_id = inner_run_id(driver.state, attempt)
         self._waiting[inner_id] = (driver, attempt)
         work = self._take_back if attempt.direction is Direction.UNDO else self._run
-        self._spawn(self._guarded(work, inner_id, driver, attempt))
+        if driver.state.abandoned is not None:
+            work = self._look
+        self._begun[inner_id] = self._spawn(self._guarded(work, inner_id, driver, attempt))
 
     def ended(self, state: RunState) -> None:
         """An inner run has ended: tells the run that waits for it, if it means something to it."""
@@ -74,8 +75,7 @@ class InnerRuns:
         driver, attempt = waiting
         outcome = inner_outcome(attempt, state, driver.now())
         if outcome is not None:
-            self._forget(state.started.run_id)
-            driver.put(outcome)
+            self._settle(state.started.run_id, driver, attempt, outcome)
 
     def turn_back(self, driver: RunDriver) -> None:
         """The outer run turns back: inner runs that still go forward are cancelled, once."""
@@ -86,7 +86,7 @@ class InnerRuns:
                 and inner_id not in self._cancelled
             ):
                 self._cancelled.add(inner_id)
-                self._spawn(self._cancel(inner_id, driver))
+                self._spawn(self._cancel(inner_id, driver, self._begun[inner_id]))
 
     def leave(self, driver: RunDriver) -> None:
         """The outer run goes no further here."""
@@ -112,30 +112,33 @@ class InnerRuns:
         given = inner_input(state, attempt, declared)
         if isinstance(given, Mapping):
             await self._hosting.start_inner(bound, inner_id, given, state.started.context, state)
-            if inner_id in self._cancelled:  # Before there was anything to cancel.
-                await self._cancel(inner_id, driver)
         else:
-            self._forget(inner_id)
-            driver.put(given)
+            self._settle(inner_id, driver, attempt, given)
 
     async def _take_back(self, inner_id: str, driver: RunDriver, attempt: AttemptStarted) -> None:
         found = await self._hosting.find(inner_id)
-        if found is None:  # It never began, so there is nothing to take back.
-            self._forget(inner_id)
-            driver.put(self._outcomes(driver, attempt).returned(None))
-        elif found.ended is None:
-            await self._cancel(inner_id, driver)
-        elif found.ended.status is Status.COMPLETED:
-            who = f"run {driver.run_id}"
-            back = OperatorActed(at=driver.now(), action=Action.UNDO, who=who, why="its compensation")
-            if refused := await self._hosting.wish(inner_id, back):
-                self._forget(inner_id)
-                driver.put(self._outcomes(driver, attempt).failed("NotUndone", refused, FailureClass.UNKNOWN))
+        due = taking_back(attempt, found, driver.now(), f"run {driver.run_id}")
+        if isinstance(due, CancelRequested):
+            with contextlib.suppress(EngineError):  # It has ended meanwhile, and is taken back next time.
+                await self._hosting.wish(inner_id, due)
+        elif isinstance(due, OperatorActed):
+            if refused := await self._hosting.wish(inner_id, due):
+                self._fail(inner_id, driver, attempt, "NotUndone", refused)  # It may be possible next time.
+        elif due is not None:
+            self._settle(inner_id, driver, attempt, due)
+
+    async def _look(self, inner_id: str, driver: RunDriver, attempt: AttemptStarted) -> None:
+        """Begins nothing for a run that was abandoned: what a former process left is only looked at."""
+        found = await self._hosting.find(inner_id)
+        if found is None:
+            words = "the run was abandoned before its saga began"
+            self._fail(inner_id, driver, attempt, "NeverBegun", words)
         else:
             self.ended(found)
 
-    async def _cancel(self, inner_id: str, driver: RunDriver) -> None:
+    async def _cancel(self, inner_id: str, driver: RunDriver, begun: asyncio.Task[None]) -> None:
         """Spares an inner run what would be taken back; one that cannot be told is taken back later."""
+        await asyncio.wait([begun])  # Before, there may be nothing to cancel.
         who = f"run {driver.run_id}"
         with contextlib.suppress(EngineError):
             await self._hosting.wish(
@@ -146,18 +149,27 @@ class InnerRuns:
         try:
             await work(inner_id, driver, attempt)
         except EngineError as problem:
-            self._forget(inner_id)
-            error = type(problem).__name__
-            driver.put(self._outcomes(driver, attempt).failed(error, str(problem), FailureClass.UNKNOWN))
+            self._fail(inner_id, driver, attempt, type(problem).__name__, str(problem))
 
-    def _outcomes(self, driver: RunDriver, attempt: AttemptStarted) -> Outcomes:
-        return Outcomes(attempt, driver.now(), lambda: 0.5)
+    def _fail(
+        self, inner_id: str, driver: RunDriver, attempt: AttemptStarted, error: str, words: str
+    ) -> None:
+        outcomes = Outcomes(attempt, driver.now(), lambda: 0.5)
+        self._settle(inner_id, driver, attempt, outcomes.failed(error, words, FailureClass.UNKNOWN))
+
+    def _settle(self, inner_id: str, driver: RunDriver, attempt: AttemptStarted, outcome: Event) -> None:
+        """Tells the outer run what its attempt came to, unless it was told meanwhile."""
+        if self._waiting.get(inner_id) == (driver, attempt):
+            self._forget(inner_id)
+            driver.put(outcome)
 
     def _forget(self, inner_id: str) -> None:
         self._waiting.pop(inner_id, None)
+        self._begun.pop(inner_id, None)
         self._cancelled.discard(inner_id)
 
-    def _spawn(self, work: Any) -> None:
-        task = self._loop.create_task(work)
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task

@@ -2,49 +2,27 @@
 
 Resources come first: every run that holds one is found before any run goes on, so that none is given away
 that somebody has. Runs are then carried on in turn, as places become free. A run that cannot be carried on
-(its definition is not registered, its events were altered) is left untouched and listed as stranded.
+(its definition is not registered, its events were altered) is left untouched and listed as stranded, unless
+it wants nothing but its end: no function is needed for that.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Sequence
 
 from sagacity_engine.errors import JournalRefused, RunRefused
-from sagacity_engine.events import RunStarted, Status
 from sagacity_engine.guards.resource_locks import ResourceLocks
-from sagacity_engine.handlers import BoundSaga
 from sagacity_engine.hosting.admission import Admission
 from sagacity_engine.hosting.driver import RunDriver
+from sagacity_engine.hosting.kept_runs import KeptRuns, Loaded, Lost, ending_without_calls
 from sagacity_engine.hosting.live_runs import LiveRun, LiveRuns
 from sagacity_engine.journal import Journal, RunSummary
-from sagacity_engine.machine import machine
 from sagacity_engine.machine.run_state import RunState
 
 PAGE = 1_000
 """Open runs looked up at a time when an engine takes them up."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """A run that cannot be carried on: why, and the resources that it holds all the same."""
-
-    reason: str
-    locks: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """A run as the journal has it, ready to be carried on."""
-
-    bound: BoundSaga
-    state: RunState
-    seq: int
-    last_at: float
 
 
 class Recovery:
@@ -61,7 +39,7 @@ class Recovery:
         queue: Callable[[RunDriver], None],
     ) -> None:
         self._journal = journal
-        self._admission = admission
+        self._kept = KeptRuns(journal, admission.by_hash)
         self._live = live
         self._locks = locks
         self._drive = drive
@@ -90,14 +68,16 @@ class Recovery:
 
     async def hold_attended(self) -> None:
         """Runs that need attention keep their resources until a person has settled them."""
-        for name in {bound.saga.name for bound in self._admission.by_hash.values() if bound.saga.locks}:
-            last: str | None = None
-            while page := await self._attended(name, last):
-                last = page[-1].run_id
-                for line in page:
-                    events = await asyncio.to_thread(self._journal.read, line.run_id)
-                    if events and isinstance(events[0], RunStarted):
-                        self._hold(line.run_id, events[0].locks)
+        last: str | None = None
+        while page := await asyncio.to_thread(self._kept.attended, PAGE, last):
+            last = page[-1].run_id
+            for run_id, found in await asyncio.to_thread(
+                lambda lines: list(self._kept.locks_of(lines)), page
+            ):
+                if isinstance(found, JournalRefused):
+                    self._live.strand(run_id, str(found))
+                else:
+                    self._hold(run_id, found)
 
     async def awake(self, run_id: str) -> RunDriver:
         """The driver of a run that has ended, so that a person may decide about it; raises `RunRefused`."""
@@ -116,6 +96,9 @@ class Recovery:
         [loaded] = await self._load([(run, line)])
         if loaded is None:
             raise RunRefused(f"run {run_id!r} cannot be carried on here: {self._live.stranded[run_id]}")
+        if self._closed:
+            self._live.give_up(run)
+            raise RunRefused(f"the engine closed while run {run_id!r} was looked up; ask again")
         self._live.stranded.pop(run_id, None)  # What kept it from being read before is over.
         driver = run.driver = self._drive(run, loaded)
         run.hold(self._live.slots, active=True)
@@ -124,16 +107,7 @@ class Recovery:
 
     def stored(self, run_id: str) -> RunState | None:
         """Where a run stands by the journal alone; None when there is none. Raises `JournalRefused`."""
-        line = self._journal.run(run_id)
-        if line is None:
-            return None
-        bound = self._admission.by_hash.get(line.definition_hash)
-        saga = self._journal.definition(line.definition_hash) if bound is None else bound.saga
-        if saga is None:
-            raise JournalRefused(
-                f"the journal lacks the definition of run {run_id!r}; restore it from a copy"
-            )
-        return machine.replay(saga, self._journal.read(run_id))
+        return self._kept.state(run_id)
 
     def why_not_here(self, run_id: str) -> str:
         """Why an open run of the journal is not carried on here."""
@@ -167,55 +141,39 @@ class Recovery:
     async def _load(self, claimed: Sequence[tuple[LiveRun, RunSummary]]) -> list[Loaded | None]:
         """The claimed runs as the journal has them; None for one that cannot be had, which is stranded."""
         try:
-            found = await asyncio.to_thread(lambda: list(self._read(line for _, line in claimed)))
+            found = await asyncio.to_thread(lambda: list(self._kept.load(line for _, line in claimed)))
         except BaseException as problem:
             for run, _ in claimed:
                 self._live.give_up(run, problem)
             raise
         loaded: list[Loaded | None] = []
-        for (run, line), one in zip(claimed, found, strict=True):
+        for (run, _), one in zip(claimed, found, strict=True):
             if isinstance(one, Lost):
-                self._hold(line.run_id, one.locks)
-                self._live.strand(line.run_id, one.reason)
-                self._live.give_up(run)
+                self._hold(run.run_id, one.locks)
+                if one.kept is None or not self._end(run, one.kept):
+                    self._live.strand(run.run_id, one.reason)
+                    self._live.give_up(run)
             loaded.append(None if isinstance(one, Lost) else one)
         return loaded
 
-    def _read(self, lines: Iterator[RunSummary]) -> Iterator[Loaded | Lost]:
-        """Each run, or why it cannot be had."""
-        for line in lines:
-            bound = self._admission.by_hash.get(line.definition_hash)
-            if bound is None:
-                reason = (
-                    f"its definition {line.definition_hash[:12]} of saga {line.saga!r} is not registered; "
-                    "register the definition it was started with"
-                )
-                yield Lost(reason, self._held_by(line.run_id))
-                continue
-            try:
-                events = self._journal.read(line.run_id)
-                state = machine.replay(bound.saga, events)
-            except Exception as problem:  # noqa: BLE001  one run that cannot be read must not stop the others
-                yield Lost(str(problem))
-            else:
-                yield Loaded(bound, state, len(events), max(event.at for event in events))
-
-    def _held_by(self, run_id: str) -> tuple[str, ...]:
-        """What an open run that is left alone holds; nothing when the journal cannot tell."""
-        with contextlib.suppress(Exception):
-            state = self.stored(run_id)
-            if state is not None and state.locked:
-                return state.started.locks
-        return ()
+    def _end(self, run: LiveRun, kept: Loaded) -> bool:
+        """Whether the run wants nothing but its end, and is on its way to it without any call."""
+        driver = self._drive(run, kept)
+        happens = ending_without_calls(driver.state, driver.now())
+        if not happens or self._closed:
+            return False
+        self._live.stranded.pop(run.run_id, None)
+        run.driver = driver
+        driver.wait()
+        run.decide(accepted=True)
+        for event in happens:
+            driver.put(event)
+        return True
 
     def _hold(self, run_id: str, keys: tuple[str, ...]) -> None:
         """The run has these resources already, so nobody is told that it got them."""
         if keys and not self._locks.has_asked(run_id):
             self._locks.ask(run_id, keys, _nothing)
-
-    async def _attended(self, saga: str, before: str | None) -> tuple[RunSummary, ...]:
-        newest = partial(self._journal.runs, Status.NEEDS_ATTENTION, PAGE, saga=saga, before=before)
-        return await asyncio.to_thread(newest)
 
     async def _resume_in_turn(self) -> None:
         """Carries runs on as places become free."""

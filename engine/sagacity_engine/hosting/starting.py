@@ -18,9 +18,9 @@ from sagacity_engine.guards.resource_locks import ResourceLocks
 from sagacity_engine.handlers import BoundSaga
 from sagacity_engine.hosting.admission import Admission, Order
 from sagacity_engine.hosting.driver import RunDriver
+from sagacity_engine.hosting.kept_runs import Loaded
 from sagacity_engine.hosting.live_runs import LiveRun, LiveRuns
 from sagacity_engine.hosting.locking import lock_before_start, lock_keys
-from sagacity_engine.hosting.recovery import Loaded
 from sagacity_engine.journal import Journal, JournalConflict
 from sagacity_engine.machine.run_state import begin
 

@@ -3,7 +3,8 @@
 The inner run has an id made of the outer run's, so that starting it twice starts it once, and an engine that
 comes back after a crash finds it. It is a run like any other, with a journal and a plan of its own. Its
 compensation takes it back: a completed inner run turns round and undoes its steps. An inner run that needs a
-person holds the outer one up, until the person has settled it.
+person holds the outer one up, until the person has settled it. What the outer run says of its step's failure
+names the inner saga and the step in it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from sagacity_engine.events import (
     Status,
     UnknownReason,
 )
+from sagacity_engine.machine.endings import troubles
 from sagacity_engine.machine.operations import refusal
 from sagacity_engine.machine.run_state import RunState
 from sagacity_engine.references import resolve
@@ -64,14 +66,15 @@ def inner_outcome(attempt: AttemptStarted, inner: RunState, at: float) -> Outcom
     if not undo and ended.status is Status.COMPLETED:
         return _succeeded(attempt, at, dict(inner.outputs))
     if not undo and ended.status is Status.COMPENSATED:
-        return _refused(attempt, at, "SubSagaCompensated", ended.reason)
+        return _refused(attempt, at, "SubSagaCompensated", _inside(inner, ended.reason, ended.step))
+    at_fault = ended.step or next((name for name, _ in troubles(inner)), "")
     return AttemptUnknown(
         at=at,
         step=attempt.step,
         direction=attempt.direction,
         attempt=attempt.attempt,
         reason=UnknownReason.LOST_REPLY,
-        message=f"its saga ended {ended.status.value}: {ended.reason}",
+        message=_inside(inner, f"ended {ended.status.value}: {ended.reason}".rstrip(": "), at_fault),
     )
 
 
@@ -90,7 +93,13 @@ def taking_back(
         return inner_outcome(attempt, inner, at)
     undo = OperatorActed(at=at, action=Action.UNDO, who=who, why="it is compensated")
     refused = refusal(inner, undo)
-    return _refused(attempt, at, "NotUndone", refused) if refused else undo
+    return _refused(attempt, at, "NotUndone", _inside(inner, refused)) if refused else undo
+
+
+def _inside(inner: RunState, words: str, step: str = "") -> str:
+    """The words, with the inner saga they are about, and the step unless they name it themselves."""
+    at = f" at step {step!r}" if step and repr(step) not in words else ""
+    return f"in its saga {inner.saga.name!r}{at}: {words}"
 
 
 def _succeeded(attempt: AttemptStarted, at: float, output: Any) -> AttemptSucceeded:

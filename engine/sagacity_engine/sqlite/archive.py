@@ -6,20 +6,22 @@ both, and doing it again goes on from there. Each transaction holds a few runs, 
 journal meanwhile hardly notices. SQLite uses the freed space again; the file does not shrink.
 
 The journal keeps the ids of archived runs, and nothing else of them, so that an id is never used twice. Runs
-that need attention are not finished. A run that was altered stays where it is, for a person to look at.
+that need attention are not finished. A run that was altered stays where it is, for a person to look at. So
+does the run of a step that is a saga, until the run above it is gone: that one may have to take it back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from sagacity_engine import codec
 from sagacity_engine.errors import JournalRefused
-from sagacity_engine.events import Event, Status
+from sagacity_engine.events import Event, RunStarted, Status
 from sagacity_engine.run_lines import RunSummary, line_after
 from sagacity_engine.sqlite.connection import Connect, Connection, refusals, transaction
 from sagacity_engine.sqlite.file import open_reader, open_writer
@@ -41,6 +43,7 @@ CANDIDATES = (
 PLAN = "SELECT hash, document FROM plans WHERE hash = ?"
 DEFINITION = "SELECT hash, document, checksum FROM definitions WHERE hash = ?"
 NUMBER = "SELECT number FROM runs WHERE run_id = ?"
+TAIL = "SELECT number, seq, checksum FROM runs WHERE run_id = ?"
 LINE = (
     f"INSERT INTO runs ({RUN_COLUMNS}, seq, checksum) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "  # noqa: S608  our constant
     "ON CONFLICT (run_id) DO UPDATE SET status = excluded.status, ended_at = excluded.ended_at, "
@@ -83,6 +86,14 @@ def _chosen(reads: Reads, before: float) -> Iterator[str]:
                 break
 
 
+@dataclass(frozen=True, slots=True)
+class _Copied:
+    """A run that is in both files now, and the run above it."""
+
+    stored: StoredRun
+    parent: str
+
+
 class _Copy:
     """The file that runs are copied into."""
 
@@ -112,17 +123,22 @@ class _Copy:
             self._connection.close()
             self._lease.unlock()
 
-    def take(self, reads: Reads, run_ids: list[str]) -> list[StoredRun]:
-        """Copies runs durably; those that are whole, as they were copied."""
-        copied: list[StoredRun] = []
+    def take(self, reads: Reads, run_ids: list[str]) -> list[_Copied]:
+        """Copies runs durably; those that are whole and may go, as they were copied."""
+        copied: dict[str, _Copied] = {}
         with refusals(self._path, _NO_ARCHIVE), transaction(self._connection):
             self._lease.require(self._connection)
             for run_id in run_ids:
                 stored = reads.stored(run_id)
-                if stored is not None and (found := _finished(reads, stored)) is not None:
-                    self._add(reads, stored, *found)
-                    copied.append(stored)
-        return copied
+                if stored is None or (found := _finished(reads, stored)) is None:
+                    continue
+                events, line = found
+                parent = events[0].parent if isinstance(events[0], RunStarted) else ""
+                if parent not in copied and reads.rows(NUMBER, parent):
+                    continue
+                self._add(reads, stored, events, line)
+                copied[run_id] = _Copied(stored, parent)
+        return list(copied.values())
 
     def _add(self, reads: Reads, stored: StoredRun, events: tuple[Event, ...], line: RunSummary) -> None:
         there = self._reads.stored(stored.run_id)
@@ -170,7 +186,7 @@ def _finished(reads: Reads, stored: StoredRun) -> tuple[tuple[Event, ...], RunSu
     return (events, line) if line is not None and line.status in FINISHED else None
 
 
-def _delete(path: Path, connect: Connect, copied: list[StoredRun]) -> int:
+def _delete(path: Path, connect: Connect, copied: list[_Copied]) -> int:
     """Deletes the runs that are still as they were copied; how many."""
     if not copied:
         return 0
@@ -179,17 +195,17 @@ def _delete(path: Path, connect: Connect, copied: list[StoredRun]) -> int:
         try:
             connection.execute("PRAGMA synchronous = FULL")
             with transaction(connection):
-                return sum(_delete_one(connection, stored) for stored in copied)
+                return sum(_delete_one(connection, each.stored, each.parent) for each in copied)
         finally:
             connection.close()
 
 
-def _delete_one(connection: Connection, stored: StoredRun) -> bool:
-    row: Any = connection.execute(
-        "SELECT number, seq, checksum FROM runs WHERE run_id = ?", (stored.run_id,)
-    ).fetchone()
+def _delete_one(connection: Connection, stored: StoredRun, parent: str) -> bool:
+    row: Any = connection.execute(TAIL, (stored.run_id,)).fetchone()
     if row is None or (row[1], row[2]) != stored.tail:
         return False  # It has gone on, or somebody else has archived it.
+    if connection.execute(NUMBER, (parent,)).fetchone() is not None:
+        return False  # The run above it has gone on.
     connection.execute("INSERT INTO archived VALUES (?, ?)", (stored.run_id, row[0]))
     connection.execute("DELETE FROM batches WHERE number = ?", (row[0],))
     connection.execute("DELETE FROM events_1 WHERE run_id = ?", (stored.run_id,))
