@@ -43,9 +43,10 @@ def main() -> None:
         from tests.kill_points.sweep import tell
 
         verdicts = list(pool.map(tell, told, chunksize=CHUNK))
+        print(f"{len(SHAPES)} shapes, durability full")
+        bad = table(verdicts)
+        sys.stdout.flush()
         normal = list(pool.map(tell, unsynced, chunksize=CHUNK))
-    print(f"{len(SHAPES)} shapes, durability full")
-    bad = table(verdicts)
     taken = sum(bool(each.lost) for each in normal)
     damaged = [each for each in normal if any("damaged" in breach for breach in each.breaches)]
     print(f"durability normal: {len(normal)} power cuts, {taken} of which took something that had been told;")

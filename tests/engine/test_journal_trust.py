@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -205,3 +206,18 @@ def test_a_record_is_the_events_fields_without_defaults() -> None:
             assert kind == type(event).__name__
             assert "null" not in text
             assert codec.decode(kind, text) == event
+
+
+def test_an_altered_line_is_refused(path: Path) -> None:
+    """A status that no run can have, wherever it came from, is told from the list of runs, in words."""
+    connection = sqlite3.connect(path)
+    connection.execute("DROP TRIGGER run_recounted")
+    connection.execute("UPDATE runs SET status = 'DONE' WHERE run_id = 'done'")
+    connection.commit()
+    connection.close()
+    journal = opened(path, read_only=True)
+    asked: tuple[Callable[[], object], ...] = (journal.runs, lambda: journal.run("done"))
+    for ask in asked:
+        with pytest.raises(JournalRefused, match=r"runs was altered: run 'done' is 'DONE'; restore"):
+            ask()
+    journal.close()

@@ -116,9 +116,12 @@ def judged(told: Told, folder: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     journal = SqliteJournal(folder / FILE, read_only=True)
     journal.open()
     with closing(journal):
-        lines = journal.runs()
-        stories = {line.run_id: journal.read(line.run_id) for line in lines}
-        lost = [*_lost(told, stories), *_unanswered(told, journal)]
+        try:
+            lines = journal.runs()
+            stories = {line.run_id: journal.read(line.run_id) for line in lines}
+            lost = [*_lost(told, stories), *_unanswered(told, journal)]
+        except JournalRefused as problem:
+            return (), (*told.wrong, *damage, f"the file is damaged: {problem}")
     found = [breach for line in lines for breach in _breaches(told, line, stories[line.run_id])]
     unknown = [
         f"{run_id}: effects of a run that is not there" for run_id in set(told.who.ledger) - set(stories)

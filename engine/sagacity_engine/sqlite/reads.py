@@ -104,7 +104,7 @@ class Reads:
     def line(self, run_id: str) -> RunSummary | None:
         """One run's line."""
         rows = self.rows(LINE, run_id)
-        return summary(rows[0]) if rows else None
+        return summary(self._path, rows[0]) if rows else None
 
     def newest(
         self, status: Status | None, limit: int, saga: str | None, before: str | None
@@ -112,7 +112,7 @@ class Reads:
         """The newest runs of a status and a saga, below the run `before`."""
         below = _NEWEST if before is None else self._number(before)
         if saga is None:
-            return _lines(
+            return self._lines(
                 self.rows(listed(), below, limit)
                 if status is None
                 else self.rows(listed("status"), status.value, below, limit)
@@ -120,7 +120,7 @@ class Reads:
         rows: list[Any] = []
         for each in Status if status is None else (status,):  # One index serves a saga with a status.
             rows += self.rows(listed("saga", "status"), saga, each.value, below, limit)
-        return _lines(sorted(rows, key=lambda row: -row[0])[:limit])
+        return self._lines(sorted(rows, key=lambda row: -row[0])[:limit])
 
     def open(self, limit: int | None, after: str | None) -> tuple[RunSummary, ...]:
         """Open runs, oldest first, page by page."""
@@ -133,7 +133,7 @@ class Reads:
             if len(page) < size:
                 break
             above = page[-1][0]
-        return _lines(rows)
+        return self._lines(rows)
 
     def counts(self) -> Mapping[Status, int]:
         """Runs by status."""
@@ -169,6 +169,5 @@ class Reads:
         with self._reading, refusals(self._path, "cannot be read; restore it from a copy"):
             return self._connection.execute(query, values).fetchall()
 
-
-def _lines(rows: list[Any]) -> tuple[RunSummary, ...]:
-    return tuple(summary(row[1:]) for row in rows)
+    def _lines(self, rows: list[Any]) -> tuple[RunSummary, ...]:
+        return tuple(summary(self._path, row[1:]) for row in rows)

@@ -135,14 +135,20 @@ class StoredRun:
             ) from None
 
 
-def summary(row: Sequence[Any]) -> RunSummary:
-    """A line of the list of runs, from its `RUN_COLUMNS`."""
+def summary(path: Path, row: Sequence[Any]) -> RunSummary:
+    """A line of the list of runs, from its `RUN_COLUMNS`; raises `JournalRefused` when it was altered."""
     run_id, saga, definition_hash, status, started_at, ended_at, reason, step = row
+    try:
+        known = Status(status)
+    except ValueError:
+        raise JournalRefused(
+            f"{path}: the list of runs was altered: run {run_id!r} is {status!r}; restore it from a copy"
+        ) from None
     return RunSummary(
         run_id=run_id,
         saga=saga,
         definition_hash=definition_hash,
-        status=Status(status),
+        status=known,
         started_at=started_at,
         ended_at=ended_at,
         reason=reason,
