@@ -37,7 +37,7 @@ TAIL = "SELECT number, seq, checksum FROM runs WHERE run_id = ?"
 FIRST_LAYOUT = "SELECT seq, kind, at, body, checksum FROM events_1 WHERE run_id = ? ORDER BY seq"
 BATCHES = "SELECT seq, body, checksum FROM batches WHERE number = ? ORDER BY seq"
 LINE = f"SELECT {RUN_COLUMNS} FROM runs WHERE run_id = ?"  # noqa: S608  our constant
-NUMBER = "SELECT number FROM runs WHERE run_id = ?1 UNION ALL SELECT number FROM archived WHERE run_id = ?1"
+NUMBER = "SELECT number FROM runs WHERE run_id = ? UNION ALL SELECT number FROM archived WHERE run_id = ?"
 TOTALS = "SELECT status, runs FROM totals WHERE runs > 0"
 DEFINITION = "SELECT document, checksum FROM definitions WHERE hash = ?"
 PLAN = "SELECT document FROM plans WHERE hash = ?"
@@ -141,7 +141,7 @@ class Reads:
         return {status: held[status.value] for status in Status if status.value in held}
 
     def _number(self, run_id: str) -> int:
-        rows = self.rows(NUMBER, run_id)
+        rows = self.rows(NUMBER, run_id, run_id)
         if not rows:
             raise JournalRefused(f"{self._path}: has no run {run_id!r} to go on from; begin again")
         return int(rows[0][0])
