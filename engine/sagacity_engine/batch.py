@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sagacity_engine import codec
+from sagacity_engine.drafts import maker
 from sagacity_engine.errors import JournalRefused
 from sagacity_engine.events import Event, RunStarted
 
@@ -34,6 +35,9 @@ class Batch:
     seq: int
     events: tuple[Event, ...]
 
+
+new_batch = maker(Batch)
+"""Makes a batch as `Batch(...)` does, faster."""
 
 Settle = Callable[[JournalRefused | None], None]
 """Told exactly once, in the loop's thread, that a batch is durable (None) or why it is not."""

@@ -20,8 +20,16 @@ from math import isfinite
 from operator import attrgetter
 from typing import Any, get_args
 
-from sagacity_engine.errors import IllegalEvent, SagaRefused
-from sagacity_engine.events import AttemptStarted, AttemptSucceeded, Direction, Event, RunStarted
+from sagacity_engine.errors import FailureClass, IllegalEvent, SagaRefused
+from sagacity_engine.events import (
+    AttemptStarted,
+    AttemptSucceeded,
+    Direction,
+    Event,
+    RunEnded,
+    RunStarted,
+    Status,
+)
 from sagacity_engine.plan import Plan
 from sagacity_engine.wire import from_plain, to_plain
 
@@ -50,24 +58,25 @@ def encode_batch(events: Iterable[Event]) -> tuple[str, PlanText | None]:
     """
     plan: PlanText | None = None
     records: list[str] = []
+    last_at, at = None, ""  # Events of one batch often have one time.
     for event in events:
-        if isinstance(event, AttemptStarted):
-            records.append(f'["AttemptStarted",{{{_attempt(event)}}}]')
-        elif isinstance(event, AttemptSucceeded) and event.output is None:
-            records.append(f'["AttemptSucceeded",{{{_attempt(event)}}}]')
+        kind = type(event).__name__
+        if event.at is not last_at:
+            last_at, at = event.at, _number(event.at)
+        if isinstance(event, AttemptStarted) or (
+            isinstance(event, AttemptSucceeded) and event.output is None
+        ):
+            step, direction = encode_basestring_ascii(event.step), event.direction
+            about = f'"at":{at},"step":{step},"direction":"{direction}","attempt":{event.attempt}'
+            records.append(f'["{kind}",{{{about}}}]')
         elif isinstance(event, RunStarted):
             plan = plan_text(event.plan)
-            records.append(_started_record(event, plan))
+            records.append(_started_record(event, at, plan))
+        elif isinstance(event, RunEnded) and not (event.reason or event.step):
+            records.append(f'["{kind}",{{"at":{at},"status":"{event.status}"}}]')
         else:
-            kind = type(event).__name__
             records.append(f'["{kind}",{_WRITERS[kind].text(event)}]')
     return f"[{','.join(records)}]", plan
-
-
-def _attempt(event: AttemptStarted | AttemptSucceeded) -> str:
-    """What nearly all events hold, as their writers would write it."""
-    at, step = _number(event.at), encode_basestring_ascii(event.step)
-    return f'"at":{at},"step":{step},"direction":"{event.direction}","attempt":{event.attempt}'
 
 
 def decode_batch(text: str, plan_named: Callable[[str], Plan]) -> tuple[Event, ...]:
@@ -142,40 +151,40 @@ def _started(body: dict[str, Any], plan_named: Callable[[str], Plan]) -> Event:
     return dataclasses.replace(event, plan=plan)
 
 
-def _started_record(event: RunStarted, plan: PlanText) -> str:
-    body = {
-        name: value
-        for name, default in _WRITERS[RunStarted.__name__].defaults
-        if (value := getattr(event, name)) != default
-    }
-    body["plan"] = plan.hash
-    if event.definition_hash == event.plan.definition_hash:
-        del body["definition_hash"]
-    return _to_json((RunStarted.__name__, body))
+def _started_record(event: RunStarted, at: str, plan: PlanText) -> str:
+    text = f'["RunStarted",{{"run_id":{encode_basestring_ascii(event.run_id)},"at":{at}'
+    if event.definition_hash != event.plan.definition_hash:
+        text += f',"definition_hash":{encode_basestring_ascii(event.definition_hash)}'
+    text += f',"plan":"{plan.hash}"'
+    return f"{text}{_WRITERS[RunStarted.__name__].optional(event)}}}]"
 
 
 class _Writer:
     """Writes the fields of one class of events as a JSON object; looks the class up once."""
 
     def __init__(self, kind: type) -> None:
-        self.defaults = tuple((field.name, _default(field)) for field in dataclasses.fields(kind))
-        required = [name for name, default in self.defaults if default is dataclasses.MISSING]
-        self._optional = [
-            (f',"{name}":', name, default) for name, default in self.defaults if name not in required
-        ]
+        defaults = tuple((field.name, _default(field)) for field in dataclasses.fields(kind))
+        required = [name for name, default in defaults if default is dataclasses.MISSING]
+        optional = {name: default for name, default in defaults if name not in required}
+        self._optional = [(f',"{name}":', default) for name, default in optional.items()]
         self._form = ",".join(f'"{name}":%s' for name in required)
         # With a name that always comes twice, what is read is always a tuple.
         self._required = attrgetter(*required, required[0])
+        self._optional_values = attrgetter(*optional, required[0], required[0])
 
     def text(self, event: Event) -> str:
         """The object, without the fields that have their default."""
         values = self._required(event)
         text = self._form % tuple([_VALUES.get(type(value), _to_json)(value) for value in values[:-1]])
-        for key, name, default in self._optional:
-            value = getattr(event, name)
+        return f"{{{text}{self.optional(event)}}}"
+
+    def optional(self, event: Event) -> str:
+        """The fields that need not be given, each after a comma, without those that have their default."""
+        text = ""
+        for (key, default), value in zip(self._optional, self._optional_values(event)):  # noqa: B905  longer by those
             if value is not default and value != default:
                 text += key + _VALUES.get(type(value), _to_json)(value)
-        return "{" + text + "}"
+        return text
 
 
 def _number(value: float) -> str:
@@ -204,10 +213,10 @@ _to_json = json.JSONEncoder(
     separators=(",", ":"), check_circular=False, allow_nan=False, default=_other
 ).encode
 _VALUES: dict[type, Callable[[Any], str]] = {
-    str: encode_basestring_ascii,
-    Direction: encode_basestring_ascii,
+    **dict.fromkeys((str, Direction, Status, FailureClass), encode_basestring_ascii),
     int: int.__repr__,
     float: _number,
+    tuple: lambda values: f"[{','.join([_VALUES.get(type(value), _to_json)(value) for value in values])}]",
 }
 """What writes the most frequent values faster than an encoder that first has to look what they are."""
 

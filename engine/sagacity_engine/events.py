@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from sagacity_engine.drafts import maker
 from sagacity_engine.errors import FailureClass
 from sagacity_engine.plan import Plan
 from sagacity_engine.strategy import Strategy
@@ -257,3 +258,9 @@ Event = (
     | RolledBack
     | RunEnded
 )
+
+run_started = maker(RunStarted)
+attempt_started = maker(AttemptStarted)
+attempt_succeeded = maker(AttemptSucceeded)
+run_ended = maker(RunEnded)
+"""Make the events of every run, as `RunStarted(...)` and the others do, but faster."""

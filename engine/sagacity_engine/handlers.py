@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from sagacity_engine.drafts import maker
 from sagacity_engine.errors import SagaRefused
 from sagacity_engine.events import Answer, Direction
 from sagacity_engine.saga import Saga, Step
@@ -101,6 +102,9 @@ class Call:
         """Whether the outcome of what a compensation takes back is known."""
         return self.effect is not Effect.UNKNOWN
 
+
+new_call = maker(Call)
+"""Makes a call as `Call(...)` does, faster; it must be given the mappings."""
 
 Action = Callable[[Call], Any]
 """The function behind an action or a compensation, plain or `async`."""

@@ -26,7 +26,7 @@ from sagacity_engine.events import Event
 from sagacity_engine.guards.breaker import BreakerState
 from sagacity_engine.guards.service_guards import ServiceGuards, ServicePolicy
 from sagacity_engine.handlers import BoundSaga
-from sagacity_engine.hosting.admission import Admission, Order, kept, usable
+from sagacity_engine.hosting.admission import Admission, kept, new_order, usable
 from sagacity_engine.hosting.house import House, Settings
 from sagacity_engine.hosting.live_runs import LiveRun
 from sagacity_engine.hosting.operating import Operable, cancel_event, require_accepted
@@ -146,7 +146,7 @@ class Engine(Operable):
 
         Raises what `start` and `result` raise.
         """
-        run, run_id = await self._start(saga, run_input, run_id, context, traceparent)
+        run, run_id = await self._start(saga, run_input, run_id, context, traceparent, until_end=True)
         return await (self.result(run_id) if run is None else run.result())
 
     async def start(
@@ -218,6 +218,8 @@ class Engine(Operable):
         run_id: str | None,
         context: Context | None,
         traceparent: str,
+        *,
+        until_end: bool = False,
     ) -> tuple[LiveRun | None, str]:
         """The run in this process, or None for one that ended before, and its id."""
         house = self._require_open()
@@ -226,8 +228,8 @@ class Engine(Operable):
         given, run_id = run_id is not None, usable(self._new_run_id() if run_id is None else run_id)
         if not given and house.live.get(run_id) is not None:
             raise RunRefused(f"run id {run_id!r} came twice from new_run_id; it must never repeat itself")
-        order = Order(run_id=run_id, run_input=kept_input, context=kept_context, traceparent=traceparent)
-        return await house.start(bound, order, must_be_new=not given), run_id
+        order = new_order(run_id=run_id, run_input=kept_input, context=kept_context, traceparent=traceparent)
+        return await house.start(bound, order, must_be_new=not given, until_end=until_end), run_id
 
     def _has_ended(self, run_id: str) -> bool:
         line = self._settings.journal.run(run_id)

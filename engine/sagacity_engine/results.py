@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sagacity_engine.advisor import Arm
+from sagacity_engine.drafts import maker
 from sagacity_engine.errors import JournalRefused, RunRefused
 from sagacity_engine.events import Status
 from sagacity_engine.journal import Journal
@@ -35,11 +36,15 @@ class RunResult:
     ended_at: float
 
 
+_result = maker(RunResult)
+_ARMS = {arm.value: arm for arm in Arm}
+
+
 def result_of(state: RunState) -> RunResult:
     """The result of a run that has ended."""
     assert state.ended is not None, "only an ended run has a result"
     started, ended = state.started, state.ended
-    return RunResult(
+    return _result(
         run_id=started.run_id,
         saga=state.saga.name,
         status=ended.status,
@@ -47,7 +52,7 @@ def result_of(state: RunState) -> RunResult:
         reason=ended.reason,
         step=ended.step,
         plan=state.plan,
-        arm=Arm(started.arm),
+        arm=_ARMS.get(started.arm) or Arm(started.arm),
         fallback=started.fallback,
         advice_id=started.advice_id,
         model_version=started.model_version,

@@ -81,6 +81,7 @@ class ServiceGuards:
     ) -> None:
         self._policies = dict(policies or {})
         self._default = default or ServicePolicy()
+        self._all_bound = self._default.binds
         self._on_change = on_change
         self._services_max = services_max
         self._guards: OrderedDict[str, ServiceGuard] = OrderedDict()
@@ -101,7 +102,7 @@ class ServiceGuards:
         """The service's guard if anything is asked of it: a limit, a retry budget, or ever a breaker."""
         if breaker is not None:
             self._watched.add(service)
-        elif not (self._default.binds or service in self._policies or service in self._watched):
+        elif not (self._all_bound or service in self._policies or service in self._watched):
             return None
         return self.of(service)
 

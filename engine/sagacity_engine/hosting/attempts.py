@@ -16,17 +16,25 @@ from __future__ import annotations
 import asyncio
 import inspect
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
 from sagacity_engine.errors import FailureClass
-from sagacity_engine.events import AttemptStarted, AttemptSucceeded, AttemptUnknown, Event, UnknownReason
+from sagacity_engine.events import (
+    AttemptStarted,
+    AttemptSucceeded,
+    AttemptUnknown,
+    Direction,
+    Event,
+    UnknownReason,
+    attempt_succeeded,
+)
 from sagacity_engine.guards.service_guards import ServiceGuard
 from sagacity_engine.handlers import Action, Call
-from sagacity_engine.hosting.deadlines import Deadlines
+from sagacity_engine.hosting.deadlines import Deadlines, Held
 from sagacity_engine.hosting.outcomes import Outcomes
 
 NEVER_CALLED = "NoFreeThread"
@@ -41,21 +49,14 @@ class Surroundings:
     threads: ThreadPoolExecutor
     draw: Callable[[], float]
     deadlines: Deadlines
-    kinds: dict[int, bool] = field(default_factory=dict)  # Whether an action is `async`, by its identity.
-
-    def is_async(self, action: Action) -> bool:
-        """Whether calling the action only makes a coroutine; looked up once per action."""
-        known = self.kinds.get(id(action))
-        if known is None:
-            known = self.kinds[id(action)] = is_async(action)
-        return known
 
 
 class Owner(Protocol):
     """Whose attempt it is."""
 
-    def now(self) -> float:
-        """The run's time, in seconds since the epoch."""
+    @property
+    def now(self) -> Callable[[], float]:
+        """Gives the run's time, in seconds since the epoch."""
         ...
 
     def settle(self, attempt: Attempt, outcome: Event) -> None:
@@ -72,11 +73,13 @@ class Attempt:
         "_beat_at",
         "_call",
         "_called",
-        "_calls",
         "_deadline",
+        "_first",
         "_heartbeat_s",
+        "_is_async",
         "_owner",
         "_pending",
+        "_second",
         "_timers",
         "_unknown",
         "ended",
@@ -88,7 +91,7 @@ class Attempt:
         self,
         around: Surroundings,
         started: AttemptStarted,
-        action: Action,
+        function: tuple[Action, bool],  # With whether calling it only makes a coroutine.
         call: Call,
         owner: Owner,
         *,
@@ -98,17 +101,18 @@ class Attempt:
         self.guard = guard  # Whoever let it pass, and wants to hear how it went.
         self.ended = False  # Its end has been told, or never will be.
         self._around = around
-        self._action = action
+        self._action, self._is_async = function
         self._call = call
         self._owner = owner
         self._called = False
         self._unknown: Event | None = None
-        self._calls: list[asyncio.Future[Any] | None] = []
+        self._first: asyncio.Future[Any] | None = None  # Its calls that have not ended.
+        self._second: asyncio.Future[Any] | None = None
         self._pending = 0
         self._heartbeat_s = 0.0
         self._beat_at = 0.0
-        self._timers: list[asyncio.TimerHandle] = []
-        self._deadline: asyncio.TimerHandle | int = 0
+        self._timers: Sequence[asyncio.TimerHandle] = ()
+        self._deadline: Held | None = None
 
     def begin(self, schedule_to_start_s: float | None = None, heartbeat_s: float | None = None) -> None:
         """Makes the call.
@@ -120,14 +124,13 @@ class Attempt:
             self._hear(heartbeat_s)
         self._make_call()
         if schedule_to_start_s is not None and not self._called and not self.ended:
-            self._timers.append(
-                self._around.loop.call_later(schedule_to_start_s, self._start_late, schedule_to_start_s)
-            )
+            late = self._around.loop.call_later(schedule_to_start_s, self._start_late, schedule_to_start_s)
+            self._timers = (*self._timers, late)
 
     def hedge(self) -> None:
         """Makes a second call beside the first, unless the attempt has ended."""
         if not self.ended:
-            self._make_call()
+            self._make_call(second=True)
 
     def abandon(self) -> None:
         """Stops waiting and tells nobody: whoever reads the journal next finds the attempt in flight."""
@@ -139,56 +142,73 @@ class Attempt:
             self._call.timeout_s, UnknownReason.TIMED_OUT, f"no reply within {self._call.timeout_s:g} s"
         )
 
-    def _make_call(self) -> None:
-        place = len(self._calls)
-        self._calls.append(None)
+    def _make_call(self, *, second: bool = False) -> None:
         self._pending += 1
-        if self._around.is_async(self._action):
+        call: asyncio.Future[Any]
+        if self._is_async:
             self._called = True
-            self._calls[place] = _task(self._around.loop, self._carry_out(place))
+            call = _task(self._around.loop, self._carry_out(second), name=self.started.step)
         else:
-            future = self._around.loop.run_in_executor(self._around.threads, self._run)
-            self._calls[place] = future
-            future.add_done_callback(partial(self._returned, place))
+            call = self._around.loop.run_in_executor(self._around.threads, self._run)
+            call.add_done_callback(partial(self._returned, second))
+        self._keep(second, call)
 
-    async def _carry_out(self, place: int) -> None:
+    def _keep(self, second: bool, call: asyncio.Future[Any] | None) -> None:
+        if second:
+            self._second = call
+        else:
+            self._first = call
+
+    async def _carry_out(self, second: bool) -> None:
         """Calls an `async` function; how it went is told from here, without another turn of the loop."""
         try:
             output = await self._action(self._call)
         except asyncio.CancelledError:
             if self.ended:
                 raise
-            self._call_ended(place, self._outcomes().unknown(UnknownReason.LOST_REPLY, "CancelledError"))
+            self._call_ended(second, self._outcomes().unknown(UnknownReason.LOST_REPLY, "CancelledError"))
         except Exception as problem:  # noqa: BLE001  whatever it is, it is the step's outcome
             if not self.ended:
-                self._call_ended(place, self._outcomes().raised(problem))
+                self._call_ended(second, self._outcomes().raised(problem))
         else:
             if not self.ended:
-                self._call_ended(place, self._outcomes().returned(output))
+                self._call_ended(second, self._outcome(output))
 
     def _run(self) -> Any:
         self._called = True
         self._beat_at = self._around.loop.time()
         return self._action(self._call)
 
-    def _returned(self, place: int, future: asyncio.Future[Any]) -> None:
+    def _returned(self, second: bool, future: asyncio.Future[Any]) -> None:
         """A plain function is over, in whatever way."""
         problem = None if future.cancelled() else future.exception()
         if self.ended:
             return
         if future.cancelled():
-            self._call_ended(place, self._outcomes().unknown(UnknownReason.LOST_REPLY, "CancelledError"))
+            self._call_ended(second, self._outcomes().unknown(UnknownReason.LOST_REPLY, "CancelledError"))
         elif problem is not None:
-            self._call_ended(place, self._outcomes().raised(problem))
+            self._call_ended(second, self._outcomes().raised(problem))
         elif inspect.isawaitable(future.result()):  # It handed out a coroutine.
             waited = asyncio.ensure_future(future.result(), loop=self._around.loop)
-            self._calls[place] = waited
-            waited.add_done_callback(partial(self._returned, place))
+            waited.add_done_callback(partial(self._returned, second))
+            self._keep(second, waited)
         else:
-            self._call_ended(place, self._outcomes().returned(future.result()))
+            self._call_ended(second, self._outcome(future.result()))
 
-    def _call_ended(self, place: int, outcome: Event) -> None:
-        self._calls[place] = None
+    def _outcome(self, output: Any) -> Event:
+        """What a function that returned means; most return nothing, and succeeded."""
+        started = self.started
+        if output is not None or started.direction is Direction.PROBE:
+            return self._outcomes().returned(output)
+        return attempt_succeeded(
+            at=self._owner.now(),
+            step=started.step,
+            direction=started.direction,
+            attempt=started.attempt,
+        )
+
+    def _call_ended(self, second: bool, outcome: Event) -> None:
+        self._keep(second, None)
         self._pending -= 1
         if not isinstance(outcome, AttemptSucceeded):
             if isinstance(outcome, AttemptUnknown):
@@ -218,7 +238,7 @@ class Attempt:
         self._heartbeat_s = heartbeat_s
         self._call = replace(self._call, heartbeat=self._beat)
         self._beat_at = self._around.loop.time()
-        self._timers.append(self._around.loop.call_later(heartbeat_s, self._listen))
+        self._timers = (self._around.loop.call_later(heartbeat_s, self._listen),)
 
     def _beat(self) -> None:
         """The call says that it is alive; from whatever thread it runs in."""
@@ -232,36 +252,32 @@ class Attempt:
             words = f"no heartbeat within {self._heartbeat_s:g} s"
             self._cut_off(silent_s, UnknownReason.HEARTBEAT_LOST, words)
         else:
-            self._timers = [self._around.loop.call_later(self._heartbeat_s - silent_s, self._listen)]
+            self._timers = (self._around.loop.call_later(self._heartbeat_s - silent_s, self._listen),)
 
     def _outcomes(self) -> Outcomes:
         return Outcomes(self.started, self._owner.now(), self._around.draw)
 
     def _end(self) -> None:
         self.ended = True
-        self._around.deadlines.drop(self._deadline, self)
+        if self._deadline is not None:
+            self._around.deadlines.drop(self._deadline, self)
         for timer in self._timers:
             timer.cancel()
         if self._pending:
-            for call in self._calls:
+            for call in (self._first, self._second):
                 if call is not None:
                     call.cancel()
 
 
+Made = Coroutine[Any, Any, None]
+
 if sys.version_info >= (3, 12):
 
-    def _task(loop: asyncio.AbstractEventLoop, made: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+    def _task(loop: asyncio.AbstractEventLoop, made: Made, name: str) -> asyncio.Task[None]:
         """A task that has run as far as it goes without waiting."""
-        return asyncio.Task(made, loop=loop, eager_start=True)
+        return asyncio.Task(made, loop=loop, name=name, eager_start=True)
 
 else:
 
-    def _task(loop: asyncio.AbstractEventLoop, made: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        return loop.create_task(made)
-
-
-def is_async(action: Action) -> bool:
-    """Whether calling the action only makes a coroutine."""
-    if isinstance(action, partial):
-        action = action.func
-    return inspect.iscoroutinefunction(action) or inspect.iscoroutinefunction(type(action).__call__)
+    def _task(loop: asyncio.AbstractEventLoop, made: Made, name: str) -> asyncio.Task[None]:
+        return loop.create_task(made, name=name)

@@ -8,7 +8,7 @@ shorter ones have a timer of their own.
 from __future__ import annotations
 
 import asyncio
-import math
+from math import ceil
 from typing import Protocol
 
 GRAIN_S = 0.125
@@ -23,31 +23,36 @@ class Timed(Protocol):
         ...
 
 
+Held = asyncio.TimerHandle | dict[Timed, None]
+"""A timer of one's own, or those who share one."""
+
+
 class Deadlines:
     """Tells each of many, once, that its time is over; in the order in which they were added."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._time = loop.time
         self._due: dict[int, dict[Timed, None]] = {}
 
-    def add(self, after_s: float, timed: Timed) -> asyncio.TimerHandle | int:
+    def add(self, after_s: float, timed: Timed) -> Held:
         """Tells `timed` in `after_s` seconds, unless it is dropped by what is returned here."""
         if after_s < COARSE_S:
             return self._loop.call_later(after_s, timed.time_out)
-        tick = math.ceil((self._loop.time() + after_s) / GRAIN_S)
+        tick = ceil((self._time() + after_s) / GRAIN_S)
         due = self._due.get(tick)
         if due is None:
             due = self._due[tick] = {}
             self._loop.call_at(tick * GRAIN_S, self._fire, tick)
         due[timed] = None
-        return tick
+        return due
 
-    def drop(self, held: asyncio.TimerHandle | int, timed: Timed) -> None:
+    def drop(self, held: Held, timed: Timed) -> None:
         """Leaves `timed` alone."""
-        if not isinstance(held, int):
+        if isinstance(held, dict):
+            held.pop(timed, None)
+        else:
             held.cancel()
-        elif due := self._due.get(held):
-            due.pop(timed, None)
 
     def _fire(self, tick: int) -> None:
         for timed in tuple(self._due.pop(tick)):

@@ -12,13 +12,14 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from sagacity_engine.batch import new_batch
 from sagacity_engine.errors import JournalRefused
 from sagacity_engine.events import Event
 from sagacity_engine.handlers import BoundSaga
 from sagacity_engine.hosting.launching import Launcher, Launching
 from sagacity_engine.hosting.offer import Asked, Offer, Told
 from sagacity_engine.hosting.run_time import RunTime
-from sagacity_engine.journal import Batch, Journal
+from sagacity_engine.journal import Journal
 from sagacity_engine.machine import machine
 from sagacity_engine.machine.operations import refusal
 from sagacity_engine.machine.owed import next_wake, turning_back
@@ -104,7 +105,7 @@ class RunDriver:
         """Submits the start of a new run; `settle` is told whether it is durable, before any call is made."""
         started = self.state.started
         told: Told = None if self.services.tell is None else [(self.state.copy(), started)]
-        events, launches = machine.advance(self.state, first, self.now(), told)
+        events, launches = machine.advance(self.state, first, started.at, told)
         offer = self._offer = Offer(self, (started, *events), launches, told)
 
         def settled(problem: JournalRefused | None) -> None:
@@ -115,7 +116,7 @@ class RunDriver:
                 self.stopped = True
                 settle(problem)
 
-        self.services.journal.submit(Batch(self.run_id, 1, tuple(offer.events)), settled)
+        self.services.journal.submit(new_batch(self.run_id, 1, offer.events), settled)
 
     def wait(self) -> None:
         """Journals what is handed in before `resume`, and starts no attempt.
@@ -177,7 +178,7 @@ class RunDriver:
             asked, self._asked = self._asked, []
         try:
             events, launches = self._advance(happened, told, self.now() if now is None else now)
-            accepted = [each for each in asked if self._accepts(*each, events, launches, told)]
+            accepted = self._accepted(asked, events, launches, told) if asked else ()
             if not events:
                 self._rest()
                 return
@@ -208,23 +209,21 @@ class RunDriver:
             told[:] = seen
         return events, launches
 
-    def _accepts(
-        self,
-        event: Event,
-        answer: asyncio.Future[str],
-        events: list[Event],
-        launches: list[machine.Launch],
-        told: Told,
-    ) -> bool:
-        """Whether what is asked for can be done now; what follows from it is added to the lists."""
-        if why := refusal(self.state, event):
-            if not answer.done():
-                answer.set_result(why)
-            return False
-        more, calls = self._advance([event], told, self.now())
-        events += more
-        launches += calls
-        return True
+    def _accepted(
+        self, asked: Sequence[Asked], events: list[Event], launches: list[machine.Launch], told: Told
+    ) -> list[Asked]:
+        """What of it can be done now; what follows from that is added to the lists."""
+        accepted: list[Asked] = []
+        for event, answer in asked:
+            if why := refusal(self.state, event):
+                if not answer.done():
+                    answer.set_result(why)
+            else:
+                more, calls = self._advance([event], told, self.now())
+                events += more
+                launches += calls
+                accepted.append((event, answer))
+        return accepted
 
     def refused(self, offer: Offer, problem: Exception) -> None:
         """The journal will never take the batch: the run goes no further here."""
@@ -256,12 +255,12 @@ class RunDriver:
 
     def _rest(self) -> None:
         """Nothing is to be done now: the run has ended, stops with the engine, or waits."""
-        if self.state.ended is not None or (self._closing and not self._launcher.in_flight):
+        if self.state.ended is not None or (self._closing and not self._launcher.is_busy):
             self._stop(None)
             return
         if self._closing or self._waiting:
             return
-        active = bool(self._launcher.in_flight)
+        active = self._launcher.is_busy
         wake = next_wake(self.state)
         if wake is not None:
             wait_s = max(0.0, wake - self.now())

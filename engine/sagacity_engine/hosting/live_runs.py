@@ -42,24 +42,34 @@ class LiveRun:
         self.accepted: bool | None = None  # Whether the run is carried on here; None while undecided.
         self.problem: Exception | None = None  # Why the claim was given up, if something went wrong.
         self._outcome: RunResult | Exception | None = None
-        self._start_waiters: list[asyncio.Future[None]] = []
-        self._end_waiters: list[asyncio.Future[None]] = []
+        self._start_waiters: list[asyncio.Future[None]] | None = None
+        self._end_waiters: list[asyncio.Future[None]] | None = None
         self._holds_slot = False
 
     async def carried_on(self) -> RunDriver | None:
         """Waits until the claim is decided: the run's driver, or None when it is not carried on here."""
         if self.accepted is None:
+            self._start_waiters = self._start_waiters or []
             await _wait_in(self._start_waiters)
         return self.driver if self.accepted else None
 
     async def result(self) -> RunResult:
         """Waits for the run's end; raises why there is none."""
         if self._outcome is None:
+            self._end_waiters = self._end_waiters or []
             await _wait_in(self._end_waiters)
         if isinstance(self._outcome, Exception):
             raise self._outcome
         assert self._outcome is not None, "an end was told"
         return self._outcome
+
+    def wake_at_end(self, turn: asyncio.Future[None]) -> None:
+        """Lets whoever waits for this go on when the run's end is told."""
+        if self._outcome is None:
+            self._end_waiters = self._end_waiters or []
+            self._end_waiters.append(turn)
+        elif not turn.done():
+            turn.set_result(None)
 
     def decide(self, problem: BaseException | None = None, *, accepted: bool = False) -> None:
         """Tells everybody who waits for the claim; only the first decision counts."""
@@ -70,13 +80,15 @@ class LiveRun:
             self.problem = problem
         elif problem is not None:
             self.problem = RunRefused("the start was given up; start the run again")
-        _release(self._start_waiters)
+        if self._start_waiters is not None:
+            _release(self._start_waiters)
 
     def finish(self, outcome: RunResult | Exception) -> None:
         """Tells everybody who waits for the run's end; only the first outcome counts."""
         if self._outcome is None:
             self._outcome = outcome
-            _release(self._end_waiters)
+            if self._end_waiters is not None:
+                _release(self._end_waiters)
 
     def hold(self, slots: Slots, *, active: bool) -> None:
         """Takes or gives back a place among the runs that are carried on; a place it has stays its own."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from sagacity_engine.batch import JournalConflict, JournalFenced, new_batch
 from sagacity_engine.errors import JournalRefused
 from sagacity_engine.events import Event
-from sagacity_engine.journal import Batch, JournalConflict, JournalFenced
 from sagacity_engine.machine.machine import Launch
 from sagacity_engine.machine.run_state import RunState
 
@@ -40,12 +40,12 @@ class Offer:
     def __init__(
         self,
         driver: RunDriver,
-        events: Sequence[Event],
+        events: Iterable[Event],
         launches: Sequence[Launch],
         told: Told,
         accepted: Sequence[Asked] = (),
     ) -> None:
-        self.events = events
+        self.events = tuple(events)
         self.launches = launches  # The calls that these events allow.
         self.told = told
         self.accepted = accepted  # What was asked for, and is among the events.
@@ -61,7 +61,7 @@ class Offer:
         driver = self._driver
         if not driver.stopped:
             driver.services.journal.submit(
-                Batch(driver.run_id, driver.seq + 1, tuple(self.events)), self._settled
+                new_batch(driver.run_id, driver.seq + 1, self.events), self._settled
             )
 
     def cancel(self) -> None:

@@ -17,10 +17,16 @@ class Slots:
         self._free = most
         self._waiting: deque[asyncio.Future[None]] = deque()
 
+    def acquired(self) -> bool:
+        """Whether a place was free, and nobody waited for it; it is taken then."""
+        if self._free <= 0 or self._waiting:
+            return False
+        self._free -= 1
+        return True
+
     async def acquire(self) -> None:
         """Waits for a place; first come, first served."""
-        if self._free > 0 and not self._waiting:
-            self._free -= 1
+        if self.acquired():
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)

@@ -55,8 +55,13 @@ class Starts:
         self._require_running = require_running
         self._why_not_here = why_not_here
 
-    async def start(self, bound: BoundSaga, order: Order, *, must_be_new: bool = False) -> LiveRun | None:
-        """The run once its start is durable; None for one that exists and has ended."""
+    async def start(
+        self, bound: BoundSaga, order: Order, *, must_be_new: bool = False, until_end: bool = False
+    ) -> LiveRun | None:
+        """The run once its start is durable; None for one that exists and has ended.
+
+        With `until_end`, whoever waits for the run's end anyway is woken only then.
+        """
         self._require_running()
         run_id = order.run_id
         if other := self._live.get(run_id):
@@ -65,28 +70,26 @@ class Starts:
         if bound.saga.locks:
             order = replace(order, locks=lock_keys(bound.saga, order.run_input))
         run = self._live.claim(run_id, bound.saga.name)
-        if not await self._is_new(run, order):
+        if order.locks and not await self._is_new(run):
             self._live.give_up(run)
             await self._require_over(run, must_be_new=must_be_new)
             return None
         try:
-            await self._admit(run, bound, order)
+            await self._admit(run, bound, order, until_end)
         except JournalConflict:
             self._locks.release(run_id)
             self._live.give_up(run)
             await self._require_over(run, must_be_new=must_be_new)
             return None
         except BaseException as problem:
-            if run.driver is None or isinstance(problem, Exception):
+            if not run.accepted and (run.driver is None or isinstance(problem, Exception)):
                 self._locks.release(run_id)
                 self._live.give_up(run, problem)
             raise  # A start on its way to the disk goes on though its caller does not wait for it.
         return run
 
-    async def _is_new(self, run: LiveRun, order: Order) -> bool:
+    async def _is_new(self, run: LiveRun) -> bool:
         """Whether the run is to ask for its resources; one that is there may hold them and keeps them."""
-        if not order.locks:
-            return True  # The journal will say.
         try:
             return await asyncio.to_thread(self._journal.run, run.run_id) is None
         except BaseException as problem:
@@ -102,30 +105,40 @@ class Starts:
         if not existing.status.ended:
             raise RunRefused(self._why_not_here(run.run_id))
 
-    async def _admit(self, run: LiveRun, bound: BoundSaga, order: Order) -> None:
-        held = await lock_before_start(self._locks, bound.saga, run.run_id, order.locks, self._closed)
-        await self._live.slots.acquire()
+    async def _admit(self, run: LiveRun, bound: BoundSaga, order: Order, until_end: bool) -> None:
+        held = bool(order.locks) and await lock_before_start(
+            self._locks, bound.saga, run.run_id, order.locks, self._closed
+        )
+        if not self._live.slots.acquired():
+            await self._live.slots.acquire()
         run.given()
         self._require_running()
         started = await self._admission.admit(bound, order)
         self._require_running()
         first = [LocksAcquired(at=started.at)] if held else []
         driver = run.driver = self._drive(run, Loaded(bound, begin(bound.saga, started), 0, started.at))
-        durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        driver.begin(first, partial(self._began, run, driver, durable))
-        await durable
+        begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        driver.begin(first, partial(self._began, run, driver, begun, until_end))
+        await begun
 
     def _began(
-        self, run: LiveRun, driver: RunDriver, durable: asyncio.Future[None], problem: JournalRefused | None
+        self,
+        run: LiveRun,
+        driver: RunDriver,
+        begun: asyncio.Future[None],
+        until_end: bool,
+        problem: JournalRefused | None,
     ) -> None:
         if problem is None:
             run.decide(accepted=True)
-            if not durable.done():
-                durable.set_result(None)
+            if until_end:
+                run.wake_at_end(begun)
+            elif not begun.done():
+                begun.set_result(None)
             if not driver.state.locked:
                 self._queue(driver)
-        elif not durable.done():
-            durable.set_exception(problem)
+        elif not begun.done():
+            begun.set_exception(problem)
         else:  # Whoever started it does not wait any more.
             self._locks.release(run.run_id)
             self._live.give_up(run, problem)

@@ -25,11 +25,14 @@ from sagacity_engine.machine.run_state import RunState, StepState
 from sagacity_engine.machine.verdict import Verdict, probe_verdict, verdict
 from sagacity_engine.parts import Kind
 
+_FORWARD, _UNDO = Direction.FORWARD, Direction.UNDO
+_START, _SUCCEED = Turn.START, Turn.SUCCEED
+
 
 def start(state: RunState, event: AttemptStarted) -> None:
     """An intent became durable: of an action, an undo, a probe, or the wait for an approval."""
     step, name = _known(state, event.step), event.step
-    if event.direction is Direction.FORWARD:
+    if event.direction is _FORWARD:
         _require_number(event, step.attempts + 1)
         _start_forward(state, event)
     elif event.direction is Direction.UNDO:
@@ -44,7 +47,7 @@ def start(state: RunState, event: AttemptStarted) -> None:
 
 def _start_forward(state: RunState, event: AttemptStarted) -> None:
     declared = state.saga.by_name[event.step]
-    step = moved(state, event.step, Turn.START if declared.approval is None else Turn.AWAIT)
+    step = moved(state, event.step, _START if declared.approval is None else Turn.AWAIT)
     if event.attempt > step.base + 1:
         state.retries += 1
     step.attempts = event.attempt
@@ -78,7 +81,7 @@ def hedge(state: RunState, event: AttemptHedged) -> None:
 def succeed(state: RunState, event: AttemptSucceeded) -> None:
     """A participant confirmed what it was asked for."""
     step = _in_flight_step(state, event)
-    if event.direction is Direction.UNDO:
+    if event.direction is _UNDO:
         _require_number(event, step.undo_attempts)
         moved(state, event.step, Turn.UNDO).error = ""
         return
@@ -87,10 +90,10 @@ def succeed(state: RunState, event: AttemptSucceeded) -> None:
 
 
 def _landed(state: RunState, name: str, output: object) -> None:
-    step = moved(state, name, Turn.SUCCEED)
+    step = moved(state, name, _SUCCEED)
     step.error, step.landed = "", True
     keep_output(state, name, output)
-    if state.saga.by_name[name].kind is Kind.PIVOT:
+    if state.rollback is not None and state.saga.by_name[name].kind is Kind.PIVOT:
         state.rollback = None  # Nothing is taken back any more.
 
 

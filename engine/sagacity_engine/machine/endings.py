@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sagacity_engine.events import RunEnded, Status
+from sagacity_engine.events import RunEnded, Status, run_ended
 from sagacity_engine.machine.phases import StepPhase
 from sagacity_engine.machine.run_state import RunState
 from sagacity_engine.machine.settling import settled
 from sagacity_engine.machine.undo_order import stands
 
 _NOT_DONE = frozenset({StepPhase.FAILED, StepPhase.UNCERTAIN, StepPhase.UNDONE})
+_SUCCEEDED = StepPhase.SUCCEEDED
 
 
 def ending(state: RunState, now: float) -> RunEnded:
@@ -26,15 +27,16 @@ def ending(state: RunState, now: float) -> RunEnded:
         return RunEnded(at=now, status=Status.NEEDS_ATTENTION, reason=reason, step=name)
     if state.abort is not None and state.aborting:
         return RunEnded(at=now, status=Status.COMPENSATED, reason=state.abort.cause, step=state.abort.step)
-    return RunEnded(at=now, status=Status.COMPLETED)
+    return run_ended(at=now, status=Status.COMPLETED)
 
 
 def troubles(state: RunState) -> Iterator[tuple[str, str]]:
     """Every (step, reason) that a person must look at before the run can end."""
     yield from state.attention
     noted = {name for name, _ in state.attention}
+    turning_back = state.aborting or state.rollback is not None
     for name, step in state.steps.items():
-        if name in noted:
+        if (step.phase is _SUCCEEDED and not turning_back) or name in noted:
             continue
         if step.phase is StepPhase.COMPENSATION_FAILED:
             yield name, f"its compensation failed for good: {step.error}"

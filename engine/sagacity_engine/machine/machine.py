@@ -42,6 +42,8 @@ from sagacity_engine.saga import Saga
 Launch = AttemptStarted | AttemptHedged
 """A call to make once its event is durable."""
 
+_CALLS = (AttemptStarted, AttemptHedged)
+
 
 def advance(
     state: RunState,
@@ -67,7 +69,7 @@ def advance(
             if told is not None:
                 note(told, state, event)
             journal.append(event)
-            if not isinstance(event, AttemptStarted | AttemptHedged):
+            if not isinstance(event, _CALLS):
                 settled = False
                 break  # It may have turned the run round: what was owed before need not be owed now.
             if state.steps[event.step].phase is StepPhase.AWAITING:

@@ -17,6 +17,7 @@ from sagacity_engine.events import (
     Direction,
     Event,
     RolledBack,
+    attempt_started,
 )
 from sagacity_engine.machine.endings import ending, rollback_ending
 from sagacity_engine.machine.phases import StepPhase
@@ -50,8 +51,9 @@ def owed(state: RunState, now: float) -> Sequence[Event]:
             pending.append(name)
         elif phase is not _SUCCEEDED:
             busy.append((name, step))
-    todo: list[Event] = list(_due(state, busy, now)) if busy else []
-    todo += _backward(state, now) if turning_back(state) else _forward(state, pending, busy, now)
+    todo = _backward(state, now) if turning_back(state) else _forward(state, pending, busy, now)
+    if busy:
+        todo = [*_due(state, busy, now), *todo]
     if todo or any(step.phase in _OPEN for _, step in busy):
         return todo
     if state.rollback is not None and not state.aborting:
@@ -69,16 +71,20 @@ def next_wake(state: RunState) -> float | None:
     """The earliest time at which `owed` may answer differently though nothing happened."""
     if state.ended is not None or state.paused_at is not None or state.abandoned is not None:
         return None
-    moments: list[float] = []
+    wake: float | None = None
     for name, step in state.steps.items():
-        if step.due_at is not None and not held_up(state, name):
-            moments.append(step.due_at)
-    deadline_at = state.deadline_at
-    if deadline_at is not None and not state.deadline_noted:
-        moments.append(deadline_at)
+        due_at = step.due_at
+        if due_at is not None and (wake is None or due_at < wake) and not held_up(state, name):
+            wake = due_at
+    if state.saga.deadline_s is not None and not state.deadline_noted:
+        wake = _earlier(wake, state.deadline_at)
     if not state.starts and not state.aborting and state.locked:
-        moments.append(state.launch_at)
-    return min(moments) if moments else None
+        wake = _earlier(wake, state.launch_at)
+    return wake
+
+
+def _earlier(wake: float | None, at: float | None) -> float | None:
+    return at if wake is None or (at is not None and at < wake) else wake
 
 
 def _deadline_is_due(state: RunState, now: float) -> bool:
@@ -100,29 +106,31 @@ def _forward(
     if saga.pivot is not None and steps[saga.pivot.name].phase is StepPhase.UNCERTAIN:
         return []  # Which way the run goes is for a person to say.
     todo: list[Event] = []
-    plans = state.plan.by_name
+    plans, alternatives = state.plan.by_name, saga.alternatives
     for name in pending:
         for before in plans[name].after:
             phase = steps[before].phase
-            if phase is not _SUCCEEDED and (phase is _RUNNING or not settled(state, before)):
+            if phase is _SUCCEEDED:
+                continue
+            if phase is _RUNNING or (phase is _PENDING and not alternatives) or not settled(state, before):
                 break
         else:
-            replaced = saga.by_name[name].alternative_to
+            replaced = saga.by_name[name].alternative_to if alternatives else ""
             if not replaced or steps[replaced].replaced:
                 attempt = steps[name].attempts + 1
-                todo.append(AttemptStarted(at=now, step=name, direction=_FORWARD, attempt=attempt))
+                todo.append(attempt_started(at=now, step=name, direction=_FORWARD, attempt=attempt))
     if busy:
-        todo += (_undo(state, name, now) for name in stray_undos(state))
+        todo += [_undo(state, name, now) for name in stray_undos(state, busy)]
     return todo
 
 
-def _backward(state: RunState, now: float) -> Iterator[Event]:
-    return (_undo(state, name, now) for name in due_undos(state))
+def _backward(state: RunState, now: float) -> list[Event]:
+    return [_undo(state, name, now) for name in due_undos(state)]
 
 
 def _undo(state: RunState, name: str, now: float) -> Event:
     attempt = state.steps[name].undo_attempts + 1
-    return AttemptStarted(at=now, step=name, direction=_UNDO, attempt=attempt)
+    return attempt_started(at=now, step=name, direction=_UNDO, attempt=attempt)
 
 
 def _due(state: RunState, busy: Sequence[tuple[str, StepState]], now: float) -> Iterator[Event]:

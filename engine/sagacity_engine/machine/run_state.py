@@ -181,15 +181,12 @@ def begin(saga: Saga, started: RunStarted) -> RunState:
             f"run {started.run_id!r} is pinned to definition {started.definition_hash[:12]} of "
             f"{saga.name!r}, not to {saga.definition_hash[:12]}; register the definition it was started with"
         )
-    untouched = StepState(shared=True)
-    return RunState(
-        saga,
-        started.plan,
-        started,
-        dict.fromkeys(saga.names, untouched),
-        locked=not started.locks,
-        clock_from=started.at,
-    )
+    untouched = StepState()
+    untouched.shared = True
+    state = RunState(saga, started.plan, started, dict.fromkeys(saga.names, untouched))
+    state.locked = not started.locks
+    state.clock_from = started.at
+    return state
 
 
 def in_flight(state: RunState) -> Iterator[AttemptStarted]:

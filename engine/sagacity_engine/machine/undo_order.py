@@ -8,7 +8,7 @@ A run that goes back to a savepoint owes the undos of the steps after it, and no
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from sagacity_engine.machine.phases import StepPhase
 from sagacity_engine.machine.run_state import RunState, StepState
@@ -42,9 +42,9 @@ def due_undos(state: RunState) -> Iterator[str]:
     yield from free
 
 
-def stray_undos(state: RunState) -> Iterator[str]:
-    """Undos of steps that were given up while the run goes on without them, or with their alternatives."""
-    for name, step in state.steps.items():
+def stray_undos(state: RunState, steps: Iterable[tuple[str, StepState]]) -> Iterator[str]:
+    """Undos of those steps that were given up while the run goes on without them, or with alternatives."""
+    for name, step in steps:
         if step.phase is _UNCERTAIN or step.phase is _FAILED:
             declared = state.saga.by_name[name]
             if (declared.optional or step.replaced) and takes_undo(declared, step):
