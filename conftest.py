@@ -44,12 +44,15 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the documents' console blocks as slow: they start real processes."""
+    """Mark console blocks as slow, for they start processes, and what comes after them in the document."""
+    after_console: set[Path] = set()
     for item in items:
         if isinstance(item, SybilItem):
             # Sybil's own filter ends the session when a block's leaked file is found after the block.
             item._traceback_filter = whole_traceback  # type: ignore[method-assign]  # (see above)
             if item.example.region.evaluator is run_console:
+                after_console.add(item.path)
+            if item.path in after_console:
                 item.add_marker(pytest.mark.slow)
 
 
