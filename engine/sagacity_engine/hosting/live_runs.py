@@ -125,9 +125,6 @@ class LiveRuns:
         self._by_id: dict[str, LiveRun] = {}
         self._all_left: asyncio.Future[None] | None = None
 
-    def __len__(self) -> int:
-        return len(self._by_id)
-
     def __iter__(self) -> Iterator[LiveRun]:
         return iter(tuple(self._by_id.values()))
 
