@@ -21,3 +21,7 @@ class SignalRefused(DataError):
 
 class RunUnfinished(DataError):
     """The cost of a run was asked for from a history that holds no launch or no end."""
+
+
+class TaxonomyRefused(DataError):
+    """A rule of an error taxonomy cannot be used; the message names the rule and the way out."""

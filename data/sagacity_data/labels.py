@@ -1,14 +1,18 @@
 """What kind of failure a step met, told by hindsight, and when that was known.
 
-One label per run and step that was attempted and whose attempts did not all succeed; a step that was not
-attempted is no label, and neither is an attempt cut off by a crash of the engine. Trust rises from hindsight
-over the participant's declared class (other than unknown) to the user's own word. Hindsight asks in turn:
+One label per run and step that was attempted and whose first attempt did not succeed. A step that was not
+attempted is no label; nor is an attempt that tells nothing of its participant (cut off by a crash, cancelled,
+still open), nor one that never was called because the run had turned back: collateral damage is no failure.
+Trust rises from hindsight over the error's own words (`taxonomy`) and the participant's declared class (other
+than unknown) to the user's own word. Hindsight asks in turn:
 
-| what happened next | class |
+| what happened next | kind |
 |---|---|
-| a later attempt of the step succeeded in the same run | transient |
-| the service failed for most other runs within `CASCADE_WINDOW_S` of the failure | cascading |
-| all of several attempts failed while most other runs passed the same step near them | permanent |
+| a later attempt of the step succeeded in the same run | transient; slow if only timeouts came before |
+| the service failed for all other runs within `CASCADE_WINDOW_S` of the failure | unavailable |
+| it failed for most of them | overload |
+| all of several attempts failed while most other runs passed the same step near them | business |
+| nothing of this, and the first attempt timed out | slow |
 | anything else, no later attempt among it | unknown |
 
 `known_at` is the earliest time at which this label could have been given from what had ended by then: the
@@ -22,11 +26,12 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
+from sagacity_data.failure_kinds import KIND_OF_CLASS, FailureKind, LabelSource
 from sagacity_data.rows import AttemptOutcome, AttemptRow, Row
 from sagacity_engine import Direction, FailureClass
+from sagacity_engine.hosting.attempts import NEVER_CALLED
 
 CASCADE_WINDOW_S: Final = 120.0
 """Other runs' calls that ended so long before or after a failure count as happening around the same time."""
@@ -53,23 +58,20 @@ LABEL_WINDOW_S: Final = max(CASCADE_WINDOW_S, PERMANENT_WINDOW_S)
 """No hindsight label waits longer than this after the step's last attempt."""
 
 
-class LabelSource(StrEnum):
-    """Who says so, in rising order of trust."""
-
-    HINDSIGHT = "hindsight"  # Concluded from what happened next.
-    DECLARED = "declared"  # The participant said so.
-    USER = "user"  # The user said so.
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Label:
-    """The class of a step's failure in one run. `known_at` in seconds since 1970; None: nobody knows when."""
+    """The kind of a step's failure in one run. `known_at` in seconds since 1970; None: nobody knows when."""
 
     run_id: str
     step: str
-    failure_class: FailureClass
+    kind: FailureKind
     source: LabelSource
     known_at: float | None
+
+    @property
+    def failure_class(self) -> FailureClass:
+        """The class that a plan makes of it."""
+        return self.kind.failure_class
 
 
 def label(rows: Iterable[Row], user: Iterable[Label] = ()) -> list[Label]:
@@ -79,7 +81,7 @@ def label(rows: Iterable[Row], user: Iterable[Label] = ()) -> list[Label]:
     replaces ours for a step that failed; for any other step it is ignored.
     """
     attempts = [row for row in rows if isinstance(row, AttemptRow) and row.direction is Direction.FORWARD]
-    attempts = [row for row in attempts if row.outcome is not AttemptOutcome.CRASHED]
+    attempts = [row for row in attempts if row.outcome.tells and not _is_collateral(row)]
     said = {(given.run_id, given.step): given for given in user}
     around = _Around(attempts)
     by_step: dict[tuple[str, str], list[AttemptRow]] = defaultdict(list)
@@ -89,42 +91,72 @@ def label(rows: Iterable[Row], user: Iterable[Label] = ()) -> list[Label]:
     for key, tries in sorted(by_step.items()):
         tries.sort(key=lambda row: row.attempt)
         if tries[0].outcome is not AttemptOutcome.SUCCEEDED:
-            labels.append(said.get(key) or _declared(tries) or _hindsight(tries, around))
+            labels.append(said.get(key) or _declared(tries) or _worded(tries) or _hindsight(tries, around))
     return labels
+
+
+def _is_collateral(row: AttemptRow) -> bool:
+    """Whether the attempt was not called because its run turned back, or its engine closed, meanwhile."""
+    return row.error_type == NEVER_CALLED and row.error_message.startswith(_TURNED_BACK)
+
+
+_TURNED_BACK: Final = ("the run turned back", "the engine closed")
 
 
 def _declared(tries: list[AttemptRow]) -> Label | None:
     """The first class that the participant declared, unless it said that it does not know."""
     for row in tries:
-        if row.failure_class is not None and row.failure_class is not FailureClass.UNKNOWN:
-            return _label(row, row.failure_class, LabelSource.DECLARED, row.ended_at)
+        if row.failure_class is None or row.failure_class is FailureClass.UNKNOWN:
+            continue
+        if row.kind_source is LabelSource.TAXONOMY:
+            continue  # The class was read from the words: nobody declared it.
+        return _label(row, _kind_declared(row, row.failure_class), LabelSource.DECLARED, row.ended_at)
+    return None
+
+
+def _kind_declared(row: AttemptRow, declared: FailureClass) -> FailureKind:
+    """The kind of a declared class; the row's own kind if it is of that class, which is finer."""
+    if row.failure_kind is not None and row.failure_kind.failure_class is declared:
+        return row.failure_kind
+    return KIND_OF_CLASS[declared]
+
+
+def _worded(tries: list[AttemptRow]) -> Label | None:
+    """The first kind that an error's words told; a bare timeout has none."""
+    for row in tries:
+        kind = row.failure_kind
+        bare = kind is FailureKind.SLOW and row.outcome is AttemptOutcome.TIMED_OUT
+        if row.kind_source is LabelSource.TAXONOMY and kind not in (None, FailureKind.UNKNOWN) and not bare:
+            assert kind is not None, "it was just told apart from None"
+            return _label(row, kind, LabelSource.TAXONOMY, row.kind_known_at)
     return None
 
 
 def _hindsight(tries: list[AttemptRow], around: _Around) -> Label:
     first, last = tries[0], tries[-1]
-    for row in tries:
+    timed_out = first.outcome is AttemptOutcome.TIMED_OUT
+    for number, row in enumerate(tries):
         if row.outcome is AttemptOutcome.SUCCEEDED:
-            return _label(first, FailureClass.TRANSIENT, LabelSource.HINDSIGHT, row.ended_at)
+            slow = all(each.outcome is AttemptOutcome.TIMED_OUT for each in tries[:number])
+            return _seen(first, FailureKind.SLOW if slow else FailureKind.TRANSIENT, row.ended_at)
+    left = FailureKind.SLOW if timed_out else FailureKind.UNKNOWN
     if first.ended_at is None or last.ended_at is None:
-        return _label(first, FailureClass.UNKNOWN, LabelSource.HINDSIGHT, None)
-    if around.service_failed(first, first.ended_at):
-        known_at = max(first.ended_at + CASCADE_WINDOW_S, last.ended_at)
-        return _label(first, FailureClass.CASCADING, LabelSource.HINDSIGHT, known_at)
+        return _seen(first, left, None)
+    if (share := around.share_failed(first, first.ended_at)) >= CASCADE_SHARE:
+        kind = FailureKind.UNAVAILABLE if share == 1 else FailureKind.OVERLOAD
+        return _seen(first, kind, max(first.ended_at + CASCADE_WINDOW_S, last.ended_at))
     several = len(tries) >= PERMANENT_ATTEMPTS_MIN
     if several and around.others_passed(first, first.ended_at, last.ended_at):
-        known_at = last.ended_at + PERMANENT_WINDOW_S
-        return _label(first, FailureClass.PERMANENT, LabelSource.HINDSIGHT, known_at)
-    known_at = last.ended_at + (PERMANENT_WINDOW_S if several else CASCADE_WINDOW_S)
-    return _label(first, FailureClass.UNKNOWN, LabelSource.HINDSIGHT, known_at)
+        return _seen(first, FailureKind.BUSINESS, last.ended_at + PERMANENT_WINDOW_S)
+    return _seen(first, left, last.ended_at + (PERMANENT_WINDOW_S if several else CASCADE_WINDOW_S))
 
 
-def _label(
-    row: AttemptRow, failure_class: FailureClass, source: LabelSource, known_at: float | None
-) -> Label:
-    return Label(
-        run_id=row.run_id, step=row.step, failure_class=failure_class, source=source, known_at=known_at
-    )
+def _seen(row: AttemptRow, kind: FailureKind, known_at: float | None) -> Label:
+    return _label(row, kind, LabelSource.HINDSIGHT, known_at)
+
+
+def _label(row: AttemptRow, kind: FailureKind, source: LabelSource, known_at: float | None) -> Label:
+    return Label(run_id=row.run_id, step=row.step, kind=kind, source=source, known_at=known_at)
 
 
 class _Timeline:
@@ -157,12 +189,12 @@ class _Around:
         self._services = {service: _Timeline(rows, _answered) for service, rows in services.items()}
         self._steps = {step: _Timeline(rows, _succeeded) for step, rows in steps.items()}
 
-    def service_failed(self, row: AttemptRow, at: float) -> bool:
-        """Whether the service of `row` failed for most other runs around `at`."""
+    def share_failed(self, row: AttemptRow, at: float) -> float:
+        """The share of the other runs for which the service of `row` failed around `at`; 0 if too few."""
         timeline = self._services[row.service]
         passed = timeline.passed(at - CASCADE_WINDOW_S, at + CASCADE_WINDOW_S, row.run_id)
         failed = len(passed) - sum(passed.values())
-        return len(passed) >= CASCADE_RUNS_MIN and failed >= CASCADE_SHARE * len(passed)
+        return failed / len(passed) if len(passed) >= CASCADE_RUNS_MIN else 0.0
 
     def others_passed(self, row: AttemptRow, since: float, until: float) -> bool:
         """Whether most other runs passed the step of `row` from before `since` to after `until`."""

@@ -14,11 +14,15 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
+from sagacity_data.failure_kinds import FailureKind, LabelSource
 from sagacity_engine import Direction, FailureClass, Kind, Status
 from sagacity_engine.events import UnknownReason
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 """Raised whenever a column is added, dropped or changes its meaning."""
+
+ENGINE: Final = "engine"
+"""The source of rows that our own engine told."""
 
 Scalar = str | float | bool
 ContextValues = Mapping[str, Scalar]
@@ -39,35 +43,49 @@ class AttemptOutcome(StrEnum):
     """How one attempt ended. All but the first two leave open whether the effect happened."""
 
     SUCCEEDED = "succeeded"  # The participant confirmed the effect.
-    REFUSED = "refused"  # The participant definitely refused: no effect.
-    TIMED_OUT = "timed_out"  # Our start-to-close timeout fired first: the duration is censored.
+    FAILED = "failed"  # The participant definitely refused: no effect.
+    TIMED_OUT = "timed_out"  # The timeout of the caller's engine fired first: the duration is censored.
     LOST_REPLY = "lost_reply"  # The reply was lost or said that nobody can tell.
-    CRASHED = "crashed"  # The engine stopped meanwhile: says nothing about the participant.
+    CRASHED = "crashed"  # The engine stopped meanwhile.
     UNKNOWN = "unknown"  # The history says that nobody can tell, but not why.
+    CANCELLED = "cancelled"  # The caller gave it up before it ended: the duration is censored.
+    OPEN = "open"  # It had not ended when the history was written; it has no end.
+
+    @property
+    def tells(self) -> bool:
+        """Whether this end says anything about the participant.
+
+        >>> AttemptOutcome.CRASHED.tells
+        False
+        """
+        return self not in _SILENT
 
     @classmethod
     def of_unknown(cls, reason: UnknownReason) -> AttemptOutcome:
-        """The outcome of an attempt that the engine recorded as unknown.
+        """The outcome of an attempt that the engine recorded as unknown; a lost heartbeat is a timeout.
 
         >>> AttemptOutcome.of_unknown(UnknownReason.TIMED_OUT)
         <AttemptOutcome.TIMED_OUT: 'timed_out'>
         """
-        return cls(reason.value)
+        return cls.TIMED_OUT if reason is UnknownReason.HEARTBEAT_LOST else cls(reason.value)
+
+
+_SILENT: Final = (AttemptOutcome.CRASHED, AttemptOutcome.CANCELLED, AttemptOutcome.OPEN)
 
 
 def unhealthy(outcome: AttemptOutcome, failure_class: FailureClass | None) -> bool:
     """Whether an attempt's end speaks against the *service*: no answer, or a failure declared to be its own.
 
-    A refusal of this input (permanent) and an undeclared one do not; nor does a crash of the engine.
+    A refusal of this input (permanent) and an undeclared one do not; nor does an end that tells nothing.
 
     >>> unhealthy(AttemptOutcome.TIMED_OUT, None)
     True
-    >>> unhealthy(AttemptOutcome.REFUSED, FailureClass.PERMANENT)
+    >>> unhealthy(AttemptOutcome.FAILED, FailureClass.PERMANENT)
     False
     """
-    if outcome is AttemptOutcome.REFUSED:
+    if outcome is AttemptOutcome.FAILED:
         return failure_class is FailureClass.TRANSIENT or failure_class is FailureClass.CASCADING
-    return outcome is not AttemptOutcome.SUCCEEDED and outcome is not AttemptOutcome.CRASHED
+    return outcome is not AttemptOutcome.SUCCEEDED and outcome.tells
 
 
 def column(known: Known, meaning: str, unit: str = "") -> dict[str, str]:
@@ -76,6 +94,7 @@ def column(known: Known, meaning: str, unit: str = "") -> dict[str, str]:
 
 
 _EPOCH_S = "s since 1970 UTC"
+_UNIT = "owner's unit"
 _L, _A, _E = Known.LAUNCH, Known.ATTEMPT, Known.END
 
 
@@ -111,6 +130,30 @@ class AttemptRow:
     model_version: str = field(metadata=column(_L, "the model that advised; empty for none"))
     context: ContextValues = field(metadata=column(_L, "what the caller said of the run"))
     features: StepFeatures = field(metadata=column(_L, "the step's features as of the launch; may be empty"))
+    tenant: str = field(default="", metadata=column(_L, "whose run it is; empty where nobody is told apart"))
+    version: str = field(default="", metadata=column(_L, "the definition's version, as its author calls it"))
+    source: str = field(default=ENGINE, metadata=column(_L, "`engine`, or the importer's format"))
+    rank: int | None = field(
+        default=None, metadata=column(_A, "place among the run's attempts in start order, from 0")
+    )
+    input_bytes: int | None = field(default=None, metadata=column(_L, "size of the run's input", "bytes"))
+    stage: int | None = field(
+        default=None, metadata=column(_L, "the step's stage in the plan in force, from 0")
+    )
+    breaker: str = field(default="", metadata=column(_L, "the plan's breaker, in words; empty for none"))
+    breaker_state: str = field(
+        default="", metadata=column(_A, "closed, open or half_open at the start; empty when not known")
+    )
+    error_message: str = field(
+        default="", metadata=column(_E, "the error's words, what differs from case to case left out")
+    )
+    failure_kind: FailureKind | None = field(
+        default=None, metadata=column(_E, "what happened, finer than the class; None unless it failed")
+    )
+    kind_source: LabelSource | None = field(default=None, metadata=column(_E, "who says so"))
+    kind_known_at: float | None = field(
+        default=None, metadata=column(_E, "when that could be said", _EPOCH_S)
+    )
 
     @property
     def duration_s(self) -> float | None:
@@ -127,7 +170,10 @@ class AttemptRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRow:
-    """One run that has ended. Identified by run_id. Costs are in the owner's unit (see `cost.run_cost`)."""
+    """One run, ended or, in an import, RUNNING without an end. Identified by run_id.
+
+    Costs are in the owner's unit (see `cost.run_cost`).
+    """
 
     run_id: str = field(metadata=column(_L, "the run"))
     saga: str = field(metadata=column(_L, "the saga type"))
@@ -141,10 +187,19 @@ class RunRow:
     fallback: bool = field(metadata=column(_L, "whether the author's plan stood in for the advice"))
     advice_id: str = field(metadata=column(_L, "the advice; empty for none"))
     model_version: str = field(metadata=column(_L, "the model that advised; empty for none"))
-    cost: float = field(metadata=column(_E, "attempts, undos, latency and penalty", "owner's unit"))
-    wasted_cost: float = field(metadata=column(_E, "attempts failed or undone, and undos", "owner's unit"))
+    cost: float | None = field(
+        metadata=column(_E, "attempts, undos, latency and penalty; None where nobody priced it", _UNIT)
+    )
+    wasted_cost: float | None = field(
+        metadata=column(_E, "attempts failed or undone, and undos; None like the cost", _UNIT)
+    )
     latency_s: float | None = field(metadata=column(_E, "launch to end", "s"))
     context: ContextValues = field(metadata=column(_L, "what the caller said of the run"))
+    tenant: str = field(default="", metadata=column(_L, "whose run it is; empty where nobody is told apart"))
+    version: str = field(default="", metadata=column(_L, "the definition's version, as its author calls it"))
+    source: str = field(default=ENGINE, metadata=column(_L, "`engine`, or the importer's format"))
+    parent: str = field(default="", metadata=column(_L, "the run that started it as one of its steps"))
+    input_bytes: int | None = field(default=None, metadata=column(_L, "size of the run's input", "bytes"))
 
     @property
     def key(self) -> tuple[str]:
