@@ -8,15 +8,23 @@ prior, and within both the shorter windows towards the longer. The order of the 
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 from typing import Final
 
-from sagacity_data import history as h
-from sagacity_data.decay import WIDTH, DecayedSums, logit, shrunk
-from sagacity_data.feature_catalogue import CONTEXT_PREFIX, FEATURE_NAMES
-from sagacity_data.history import History, ServiceHistory
+from sagacity_data import service_history as h
+from sagacity_data.decay import WIDTH, DecayedSums, Moment, rates, shrunk
+from sagacity_data.feature_catalogue import (
+    CONTEXT_PREFIX,
+    FEATURE_NAMES,
+    SAGA_FEATURES,
+    SERVICE_FEATURES,
+    STEP_FACTS,
+    STEP_FEATURES,
+)
+from sagacity_data.history import RUN_SUMS, RUNS, RUNS_FAILED, History
 from sagacity_data.rows import ContextValues, StepFeatures
-from sagacity_data.sickness import Sickness
+from sagacity_data.service_history import ServiceHistory
 from sagacity_engine import Saga
 
 PRIOR_FAILURE: Final = 0.05
@@ -30,8 +38,8 @@ CONTEXT_KEYS_MAX: Final = 64
 
 Value = float | str
 _NO_CALLS: Final = [0.0] * (WIDTH * h.CALL_SUMS)
-_NOTHING_HEARD: Final = Sickness()
-_NO_RUNS: Final = [0.0] * (WIDTH * h.RUN_SUMS)
+_NO_RUNS: Final = [0.0] * (WIDTH * RUN_SUMS)
+_UNHEARD: Final = ServiceHistory(Moment(0.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,31 +55,60 @@ def launch_values(
     history: History, facts: SagaFacts, context: ContextValues, at: float
 ) -> dict[str, StepFeatures]:
     """For each step, its features as of `at`, which must not lie before anything `history` has folded."""
-    services: dict[str, tuple[list[Value], float, float]] = {}
-    steps: list[tuple[str, tuple[Value, ...], list[Value], list[Value]]] = []
-    estimated_s = 0.0
-    for name, service, own, log_prior in facts.steps:
-        if service not in services:
-            services[service] = _service_values(history.services.get(service), at, log_prior)
-        shared, failure_prior, health_prior = services[service]
-        sums = history.steps.get((facts.saga, name))
-        values, log_s = _step_values(sums, at, failure_prior, health_prior, log_prior)
-        estimated_s += math.exp(log_s)
-        steps.append((name, own, shared, values))
-    common = _saga_values(history, facts, at, estimated_s)
-    told = context_features(context)
-    return {
-        name: {**dict(zip(FEATURE_NAMES, (*common, *own, *shared, *values), strict=True)), **told}
-        for name, own, shared, values in steps
-    }
+    now = Moment(at)
+    services: dict[str, tuple[tuple[Value, ...], float, float]] = {}
+    of_steps: list[tuple[float, ...]] = []
+    for name, service, _, log_prior in facts.steps:
+        told = services.get(service)
+        if told is None:
+            told = _service_values(history.services.get(service, _UNHEARD), now, log_prior)
+            services[service] = told
+        kept = history.steps.get((facts.saga, name))
+        of_steps.append(_step_values(kept, now, log_prior, priors=told[1:]))
+    estimated_s = sum([math.exp(values[-1]) for values in of_steps])
+    common = {**_EMPTY, **context_features(context)}
+    common.update(zip(_SAGA_NAMES, _saga_values(history, facts, now, estimated_s), strict=True))
+    return _by_step(facts, common, services, of_steps)
 
 
-def _saga_values(history: History, facts: SagaFacts, at: float, estimated_s: float) -> tuple[Value, ...]:
+def _by_step(
+    facts: SagaFacts,
+    common: dict[str, Value],
+    of_services: dict[str, tuple[tuple[Value, ...], float, float]],
+    of_steps: list[tuple[float, ...]],
+) -> dict[str, StepFeatures]:
+    """The features of each step. To copy what steps share and fill in the rest is the cheapest way.
+
+    So is not to count names and values here: the catalogue and this file are held together by a test.
+    """
+    alike: dict[str, dict[str, Value]] = {}  # By service: the features of its first step.
+    features: dict[str, StepFeatures] = {}
+    for (name, service, own, _), values in zip(facts.steps, of_steps, strict=False):
+        first = alike.get(service)
+        if first is None:
+            of_step = alike[service] = {**common}
+            of_step.update(zip(_SERVICE_NAMES, of_services[service][0], strict=False))
+        else:
+            of_step = {**first}
+        of_step.update(zip(_STEP_NAMES, own + values, strict=False))
+        features[name] = of_step
+    return features
+
+
+_SAGA_NAMES: Final = tuple(feature.name for feature in SAGA_FEATURES)
+_SERVICE_NAMES: Final = tuple(feature.name for feature in SERVICE_FEATURES)
+_STEP_NAMES: Final = tuple(feature.name for feature in (*STEP_FACTS, *STEP_FEATURES))
+_EMPTY: Final[dict[str, Value]] = dict.fromkeys(FEATURE_NAMES, 0.0)
+"""Every name at its place, to be filled in."""
+
+
+def _saga_values(history: History, facts: SagaFacts, now: Moment, estimated_s: float) -> tuple[Value, ...]:
     count, timeouts_s, regions, compensations, compensation_cost = facts.totals
-    sums = history.sagas.get(facts.saga)
-    rates = shrunk(_NO_RUNS if sums is None else sums.as_of(at), h.RUNS_FAILED, h.RUNS, PRIOR_RUN_FAILURE)
+    kept = history.sagas.get(facts.saga)
+    sums = _NO_RUNS if kept is None else kept.in_week(now.week)
+    failures = shrunk(sums, RUNS_FAILED, RUNS, PRIOR_RUN_FAILURE, now.pseudo)
     definition = (count, timeouts_s, estimated_s, regions, compensations, compensation_cost)
-    return (*calendar(at), *definition, rates[2], rates[3], float(history.runs.count(at)))
+    return (*calendar(now.at), *definition, failures[2], failures[3], float(history.runs.count(now.at)))
 
 
 def calendar(at: float) -> tuple[float, float, float, float]:
@@ -89,7 +126,7 @@ def calendar(at: float) -> tuple[float, float, float, float]:
 def context_features(context: ContextValues) -> dict[str, Value]:
     """The caller's context as features: numbers and truth values as floats, text as text.
 
-    Numbers that are not finite are left out, and so is, in the order of the keys, what exceeds
+    Numbers that no finite float can hold are left out, and so is, in the order of the keys, what exceeds
     `CONTEXT_KEYS_MAX`.
 
     >>> context_features({"season": "high", "party": 3, "vip": True})
@@ -100,9 +137,12 @@ def context_features(context: ContextValues) -> dict[str, Value]:
         value = context[key]
         if isinstance(value, str):
             told[CONTEXT_PREFIX + key] = value
-        elif math.isfinite(value):
+        elif -_LARGEST <= value <= _LARGEST:
             told[CONTEXT_PREFIX + key] = float(value)
     return told
+
+
+_LARGEST: Final = sys.float_info.max
 
 
 def saga_facts(saga: Saga) -> SagaFacts:
@@ -130,49 +170,48 @@ def saga_facts(saga: Saga) -> SagaFacts:
     )
 
 
-def _rate_values(
-    sums: list[float], failure_prior: float, health_prior: float
-) -> tuple[list[Value], float, float]:
-    """The sixteen rates and log-odds, and the 7-day failure and health failure rates."""
-    failure = shrunk(sums, h.FAILED, h.FIRST, failure_prior)
-    health = shrunk(sums, h.HEALTH_FAILED, h.CALLS, health_prior)
-    values: list[Value] = [*failure, *map(logit, failure), *health, *map(logit, health)]
-    return values, failure[-1], health[-1]
-
-
 def _service_values(
-    service: ServiceHistory | None, at: float, log_prior: float
-) -> tuple[list[Value], float, float]:
+    service: ServiceHistory, now: Moment, log_prior: float
+) -> tuple[tuple[Value, ...], float, float]:
     """The service's features, and its 7-day failure and health failure rates: the priors of its steps."""
-    sums = _NO_CALLS if service is None else service.sums.as_of(at)
-    values, failure_7d, health_7d = _rate_values(sums, PRIOR_FAILURE, PRIOR_HEALTH_FAILURE)
-    calls = h.CALLS * WIDTH
-    latency = shrunk(sums, h.LOG_S, h.TIMED, log_prior)
-    values += (
-        math.log1p(sums[calls]),
-        math.log1p(sums[calls + 3]),
-        _since(None if service is None else service.health_failure_at, at),
-        _since(None if service is None else service.success_at, at),
-        "none" if service is None else service.last_outcome,
-        *(_NOTHING_HEARD if service is None else service.sickness).as_of(at),
-        0.0 if service is None else float(service.streak),
-        latency[1],
-        latency[3],
-        0.0 if service is None else float(service.calls.count(at)),
+    sums = service.sums.in_week(now.week) if service is not _UNHEARD else _NO_CALLS
+    at, pseudo, (recent, _, _, lasting) = now.at, now.pseudo, now.growth
+    failures = rates(sums, h.FAILED, h.FIRST, PRIOR_FAILURE, pseudo)
+    health = rates(sums, h.HEALTH_FAILED, h.CALLS, PRIOR_HEALTH_FAILURE, pseudo)
+    values = (
+        *failures,
+        *health,
+        math.log1p(sums[h.CALLS] / recent),
+        math.log1p(sums[h.CALLS + 3] / lasting),
+        _since(service.health_failure_at, at),
+        _since(service.success_at, at),
+        service.last_outcome,
+        *service.sickness.as_of(at),
+        float(service.streak),
+        service.breaker,
+        _since(service.breaker_open_at, at),
+        *shrunk(sums, h.LOG_S, h.TIMED, log_prior, pseudo),
+        float(service.calls.count(at)),
     )
-    return values, failure_7d, health_7d
+    return values, failures[3], health[3]
 
 
 def _step_values(
-    sums: DecayedSums | None, at: float, failure_prior: float, health_prior: float, log_prior: float
-) -> tuple[list[Value], float]:
-    """The step's features, and its mean log duration."""
-    now = _NO_CALLS if sums is None else sums.as_of(at)
-    values, _, _ = _rate_values(now, failure_prior, health_prior)
-    log_s = shrunk(now, h.LOG_S, h.TIMED, log_prior)[3]
-    values += (math.log1p(now[h.FIRST * WIDTH + 3]), log_s)
-    return values, log_s
+    kept: DecayedSums | None, now: Moment, log_prior: float, priors: tuple[float, float]
+) -> tuple[float, ...]:
+    """The step's features, its mean log duration last; `priors` are its service's rates."""
+    sums = _NO_CALLS if kept is None else kept.in_week(now.week)
+    pseudo = now.pseudo
+    return (
+        *rates(sums, h.FAILED, h.FIRST, priors[0], pseudo),
+        *rates(sums, h.HEALTH_FAILED, h.CALLS, priors[1], pseudo),
+        math.log1p(sums[h.FIRST + 3] / now.growth[3]),
+        shrunk(sums, h.LOG_S, h.TIMED, log_prior, pseudo)[3],
+    )
 
 
 def _since(then: float | None, at: float) -> float:
-    return math.log1p(SINCE_MAX_S if then is None else min(at - then, SINCE_MAX_S))
+    return _SINCE_MAX if then is None or at - then >= SINCE_MAX_S else math.log1p(at - then)
+
+
+_SINCE_MAX: Final = math.log1p(SINCE_MAX_S)

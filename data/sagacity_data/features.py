@@ -8,6 +8,7 @@ Features at time t are a function of the signals *strictly before* t. Signals of
 and folded together, in one fixed order, when time moves past it: so ties cannot leak, and a replay agrees
 with the live fold to the last bit. A signal that arrives late is folded with the weight it has by now, which
 is exact for every rate, count and duration; only a service's last outcome, streak and sickness ignore it.
+An end must not be told before its own start, or the call or run counts as under way for a day.
 What cannot be done is to forget: asked about a time that is not after the latest folded signal, `features`
 raises `HistoryAhead`. A server whose clocks disagree asks about `max(at, history.earliest_at)`.
 
@@ -29,7 +30,7 @@ from sagacity_engine import EngineError, Saga
 from sagacity_engine.wire import from_plain, to_plain
 
 SNAPSHOT_KIND: Final = "launch_features"
-SNAPSHOT_VERSION: Final = 1
+SNAPSHOT_VERSION: Final = 2
 
 
 class LaunchFeatures:

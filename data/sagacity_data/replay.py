@@ -6,35 +6,59 @@ under way, strictly before it; the rows of its own run and of later ones cannot 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from sagacity_data.features import LaunchFeatures
 from sagacity_data.rows import NO_FEATURES, AttemptRow, Row, StepFeatures
-from sagacity_data.signals import signals
+from sagacity_data.signals import launch_times, signals_after_launch
 from sagacity_engine import Saga
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchReplayed:
+    """One run's launch in a replay: each step's features as of then."""
+
+    run_id: str
+    at: float
+    features: Mapping[str, StepFeatures]
+
+
+def launches(
+    rows: Iterable[Row], sagas: Mapping[str, Saga], only: Collection[str] | None = None
+) -> Iterator[LaunchReplayed]:
+    """Every launch that the attempts among `rows` (in any order) tell of, in the order of time.
+
+    `sagas` are the definitions by their hash. Runs of another definition, or without a launch time, are no
+    launches, nor are those that `only`, if given, does not name; they still count as history. Launches are
+    made when asked for, one at a time, so that their features need not fit into memory together.
+    """
+    listed = rows if isinstance(rows, Sequence) else list(rows)
+    times = launch_times(listed)
+    firsts: dict[str, AttemptRow] = {}
+    for row in listed:
+        if not isinstance(row, AttemptRow) or row.definition_hash not in sagas:
+            continue
+        if row.run_id in times and (only is None or row.run_id in only):
+            firsts.setdefault(row.run_id, row)
+    history, told = LaunchFeatures(), signals_after_launch(listed, times)
+    pending = next(told, None)
+    for run_id in sorted(firsts, key=lambda run_id: (times[run_id], run_id)):
+        at, row = times[run_id], firsts[run_id]
+        while pending is not None and pending.at < at:
+            history.observe(pending)
+            pending = next(told, None)
+        yield LaunchReplayed(run_id, at, history.features(sagas[row.definition_hash], row.context, at))
 
 
 def replayed(rows: Iterable[Row], sagas: Mapping[str, Saga]) -> list[Row]:
     """The rows, in their order, with the features that a live recorder would have given them.
 
-    `sagas` are the definitions by their hash. Rows of another definition, or without a launch time, get no
-    features; they still count as history.
+    What is no launch of `launches` gets no features. Features take far more room than rows: where there are
+    more than some 100,000 attempts, go through `launches` instead.
     """
     listed = list(rows)
-    launches = {
-        row.run_id: (row.launch_at, row)
-        for row in listed
-        if isinstance(row, AttemptRow) and row.launch_at is not None and row.definition_hash in sagas
-    }
-    features: dict[str, Mapping[str, StepFeatures]] = {}
-    history, told = LaunchFeatures(), iter(signals(listed))
-    pending = next(told, None)
-    for at, row in sorted(launches.values(), key=lambda launch: (launch[0], launch[1].run_id)):
-        while pending is not None and pending.at < at:
-            history.observe(pending)
-            pending = next(told, None)
-        features[row.run_id] = history.features(sagas[row.definition_hash], row.context, at)
+    features = {launch.run_id: launch.features for launch in launches(listed, sagas)}
     return [
         replace(row, features=features.get(row.run_id, {}).get(row.step, NO_FEATURES))
         if isinstance(row, AttemptRow)

@@ -39,51 +39,63 @@ _EVIDENCE: Final = {end: math.log(ill / well) for end, (ill, well) in _ENDS.item
 
 
 class Sickness:
-    """The score of one service, in each memory, as of the last call folded in."""
+    """P(ill) of one service, in each memory, as of the last call folded in."""
 
-    __slots__ = ("at", "log_odds")
+    __slots__ = ("at", "ill")
 
     def __init__(self) -> None:
         self.at: float | None = None
-        self.log_odds = [_LONG_RUN] * len(MEMORIES_S)
+        self.ill = [SHARE_ILL] * len(MEMORIES_S)
 
     def end(self, at: float, outcome: AttemptOutcome, failure_class: FailureClass | None) -> None:
         """A forward call ended at `at`; ignored when it comes late."""
         evidence = evidence_of(outcome, failure_class)
-        if evidence is None or (self.at is not None and at < self.at):
+        if evidence is not None:
+            self.hear(at, math.exp(evidence))
+
+    def hear(self, at: float, likelier: float) -> None:
+        """Something came at `at` that is so many times likelier when ill; ignored when it comes late."""
+        if self.at is not None and at < self.at:
             return
-        self.log_odds = [min(max(score + evidence, -LOG_ODDS_MAX), LOG_ODDS_MAX) for score in self.as_of(at)]
+        self.ill = [_judged(chance, likelier) for chance in self.chances(at)]
         self.at = at
 
-    def as_of(self, at: float) -> list[float]:
-        """The log-odds of being ill at `at`, per memory; `at` is not before the last call."""
+    def chances(self, at: float) -> tuple[float, float]:
+        """P(ill) at `at`, per memory; `at` is not before the last call."""
+        short, long = self.ill
         if self.at is None:
-            return [_LONG_RUN] * len(MEMORIES_S)
-        age_s = at - self.at
-        return [
-            _drifted(score, math.exp(-age_s / memory))
-            for score, memory in zip(self.log_odds, MEMORIES_S.values(), strict=True)
-        ]
+            return short, long
+        age_s, exp, share = self.at - at, math.exp, SHARE_ILL
+        return (
+            share + (short - share) * exp(age_s / _SHORT_S),
+            share + (long - share) * exp(age_s / _LONG_S),
+        )
+
+    def as_of(self, at: float) -> tuple[float, float]:
+        """The log-odds of being ill at `at`, per memory; `at` is not before the last call."""
+        short, long = self.chances(at)
+        return math.log(short / (1.0 - short)), math.log(long / (1.0 - long))
+
+
+def _judged(chance: float, likelier: float) -> float:
+    odds = min(max(chance / (1.0 - chance) * likelier, 1.0 / _ODDS_MAX), _ODDS_MAX)
+    return odds / (1.0 + odds)
 
 
 def evidence_of(outcome: AttemptOutcome, failure_class: FailureClass | None) -> float | None:
     """What the end of a call adds to the log-odds of being ill; None where it says nothing.
 
-    >>> evidence_of(AttemptOutcome.REFUSED, FailureClass.UNKNOWN) is None
+    >>> evidence_of(AttemptOutcome.FAILED, FailureClass.UNKNOWN) is None
     True
     """
     if outcome is AttemptOutcome.SUCCEEDED:
         return _EVIDENCE["answered"]
-    if outcome is AttemptOutcome.REFUSED:
+    if outcome is AttemptOutcome.FAILED:
         if failure_class is FailureClass.PERMANENT:
             return _EVIDENCE["answered"]
         return _EVIDENCE.get(failure_class.value) if failure_class is not None else None
     return _EVIDENCE["no reply"] if unhealthy(outcome, failure_class) else None
 
 
-def _drifted(log_odds: float, kept: float) -> float:
-    probability = SHARE_ILL + (1 / (1 + math.exp(-log_odds)) - SHARE_ILL) * kept
-    return math.log(probability / (1 - probability))
-
-
-_LONG_RUN: Final = math.log(SHARE_ILL / (1 - SHARE_ILL))
+_SHORT_S, _LONG_S = MEMORIES_S.values()
+_ODDS_MAX: Final = math.exp(LOG_ODDS_MAX)

@@ -104,7 +104,7 @@ def _outcomes(tries: list[AttemptRow], told: Label | None) -> tuple[Any, ...]:
     first, last = tries[0], tries[-1]
     return (
         first.outcome.value,
-        first.outcome is AttemptOutcome.REFUSED,
+        first.outcome is AttemptOutcome.FAILED,
         first.outcome is AttemptOutcome.TIMED_OUT,
         None if told is None else told.failure_class.value,
         None if told is None else told.source.value,

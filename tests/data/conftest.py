@@ -116,7 +116,7 @@ def attempt_row() -> Callable[..., AttemptRow]:
     """Make a successful attempt of one second at second 100, with whatever is to differ."""
 
     def make(**changes: Any) -> AttemptRow:
-        if changes.get("outcome") is AttemptOutcome.REFUSED:
+        if changes.get("outcome") is AttemptOutcome.FAILED:
             changes = {"error_type": "Refused", "failure_class": FailureClass.UNKNOWN, **changes}
         return replace(_ROW, **changes)
 

@@ -130,7 +130,7 @@ def altered_after(row: Row, cut: int) -> Row | None:
     return replace(row, ended_at=row.ended_at + 7.0, outcome=worse, failure_class=None)
 
 
-def future_rows(rows: list[Row], cut: int) -> list[Row]:
+def future_rows(rows: list[Row], cut: int) -> list[AttemptRow]:
     """Copies of attempts as if made by runs launched at the cut, all of them failing."""
     return [
         replace(

@@ -13,6 +13,7 @@ from sagacity_data import (
     FEATURES,
     TEXT_FEATURES,
     AttemptOutcome,
+    AttemptRow,
     CallEnded,
     CallStarted,
     HistoryAhead,
@@ -21,6 +22,8 @@ from sagacity_data import (
     RunOpened,
     SignalRefused,
     history,
+    signals,
+    under_way,
 )
 from sagacity_engine import Compensation, Direction, FailureClass, Kind, Saga, Status, Step
 
@@ -98,6 +101,7 @@ def test_context_is_taken_as_it_is() -> None:
         "vip": True,
         "season": "high",
         "bad": math.nan,
+        "huge": 10**400,
     }
     features = LaunchFeatures().features(SAGA, context, T0)["fly"]
     told = {name: value for name, value in features.items() if name.startswith("context.")}
@@ -106,7 +110,7 @@ def test_context_is_taken_as_it_is() -> None:
 
 def test_rates_follow_the_formula() -> None:
     """A failure two hours ago and a success one hour ago give the decayed, shrunk rates computed by hand."""
-    told = after(ended(T0 - HOUR, "refused", FailureClass.PERMANENT), ended(T0), at=T0 + HOUR)
+    told = after(ended(T0 - HOUR, "failed", FailureClass.PERMANENT), ended(T0), at=T0 + HOUR)
     rate = 0.05
     for name, half_life in (("7d", 7 * DAY), ("1d", DAY), ("3h", 3 * HOUR), ("30m", HOUR / 2)):
         failed = kept(2 * HOUR, half_life)
@@ -118,7 +122,7 @@ def test_rates_follow_the_formula() -> None:
 def test_a_step_is_shrunk_towards_its_service() -> None:
     """A step nobody has seen starts from the 7-day rate of its service, and that from the prior."""
     fold = LaunchFeatures()
-    fold.observe(ended(T0, "refused", FailureClass.CASCADING))
+    fold.observe(ended(T0, "failed", FailureClass.CASCADING))
     features = fold.features(SAGA, {}, T0 + 1)
     car, stay = features["car"], features["stay"]
     assert (
@@ -129,6 +133,18 @@ def test_a_step_is_shrunk_towards_its_service() -> None:
     assert car["step_health_failure_3h"] == pytest.approx(car["service_health_failure_7d"], rel=1e-12)
     assert stay["step_failure_7d"] == pytest.approx(stay["service_failure_1d"]) == pytest.approx(0.05)
     assert features["fly"]["step_failure_7d"] != car["step_failure_7d"]
+
+
+def test_certainty_stays_finite() -> None:
+    """A hundred thousand failures in a row make a rate of one, to the last bit, and log-odds all the same."""
+    fold = LaunchFeatures()
+    for n in range(100_000):
+        fold.observe(ended(T0 + n / 1_000, "timed_out"))
+    told = fold.features(SAGA, {}, T0 + 101)["fly"]
+    assert told["step_failure_30m"] == 1.0
+    logit = told["step_failure_logit_30m"]
+    assert isinstance(logit, float)
+    assert 20 < logit < 40
 
 
 def test_silence_decays_to_the_prior() -> None:
@@ -143,15 +159,15 @@ def test_silence_decays_to_the_prior() -> None:
     ("end", "failure", "sick"),
     [
         (ended(T0), False, False),
-        (ended(T0, "refused", FailureClass.PERMANENT), True, False),
-        (ended(T0, "refused", FailureClass.UNKNOWN), True, False),
-        (ended(T0, "refused", FailureClass.TRANSIENT), True, True),
-        (ended(T0, "refused", FailureClass.CASCADING), True, True),
+        (ended(T0, "failed", FailureClass.PERMANENT), True, False),
+        (ended(T0, "failed", FailureClass.UNKNOWN), True, False),
+        (ended(T0, "failed", FailureClass.TRANSIENT), True, True),
+        (ended(T0, "failed", FailureClass.CASCADING), True, True),
         (ended(T0, "timed_out"), True, True),
         (ended(T0, "lost_reply"), True, True),
         (ended(T0, "timed_out", attempt=2), None, True),
         (ended(T0, "timed_out", direction=Direction.UNDO), None, True),
-        (ended(T0, "refused", FailureClass.PERMANENT, attempt=2), None, False),
+        (ended(T0, "failed", FailureClass.PERMANENT, attempt=2), None, False),
     ],
 )
 def test_what_counts_as_failure_and_as_health(end: CallEnded, failure: bool | None, sick: bool) -> None:
@@ -180,6 +196,54 @@ def test_a_crash_of_the_engine_says_nothing() -> None:
     assert after(start, crashed) == after()
 
 
+@pytest.mark.parametrize("outcome", ["cancelled", "open"])
+def test_what_was_given_up_says_nothing(outcome: str) -> None:
+    """An attempt that was cancelled, or that never ended, changes no rate and no score."""
+    assert after(ended(T0, outcome)) == after()
+
+
+def test_a_breaker_is_open_until_the_service_answers() -> None:
+    """From the attempt it turned away until an answer it is open; failing probes leave it so."""
+    turned_away = ended(T0, "failed", FailureClass.CASCADING, called=False, breaker_open=True)
+    probed = ended(T0 + 60, "failed", FailureClass.TRANSIENT)
+    answered = ended(T0 + 120, "failed", FailureClass.PERMANENT)
+    told = [after(), after(turned_away), after(turned_away, probed), after(turned_away, probed, answered)]
+    assert [each["service_breaker"] for each in told] == ["none", "open", "open", "closed"]
+    assert told[0]["service_since_breaker_open"] == pytest.approx(math.log1p(30 * DAY))
+    assert told[3]["service_since_breaker_open"] == pytest.approx(math.log1p(HOUR))
+
+
+@pytest.mark.parametrize("breaker_open", [True, False])
+def test_an_attempt_that_was_turned_away_is_no_call(breaker_open: bool) -> None:
+    """It is a failure of a first attempt, which is what is foretold, and no word on the service's health."""
+    told = after(ended(T0, "failed", FailureClass.CASCADING, called=False, breaker_open=breaker_open))
+    usual = after()
+    assert told["service_failure_7d"] > usual["service_failure_7d"]
+    assert told["step_failure_7d"] > usual["step_failure_7d"]
+    unmoved = ["service_health_failure_30m", "service_calls_30m", "service_health_streak"]
+    unmoved += ["service_ill_logit_1h", "service_last_outcome", "service_since_health_failure"]
+    assert {name: told[name] for name in unmoved} == {name: usual[name] for name in unmoved}
+    assert told["service_breaker"] == ("open" if breaker_open else "none")
+
+
+@pytest.mark.parametrize(
+    ("error_type", "source", "called", "breaker_open"),
+    [
+        ("CircuitOpen", "engine", False, True),
+        ("NoFreeThread", "engine", False, False),
+        ("Refused", "engine", True, False),
+        ("CircuitOpen", "temporal", True, False),
+    ],
+)
+def test_rows_tell_who_was_not_called(
+    attempt_row: Callable[..., AttemptRow], error_type: str, source: str, called: bool, breaker_open: bool
+) -> None:
+    """Our engine's own refusals are recognised by their error type; another engine's word is not ours."""
+    row = attempt_row(outcome=AttemptOutcome.FAILED, error_type=error_type, source=source)
+    (end,) = [signal for signal in signals([row]) if isinstance(signal, CallEnded)]
+    assert (end.called, end.breaker_open) == (called, breaker_open)
+
+
 def test_undos_are_no_history_of_the_step() -> None:
     """A failing undo speaks against its service, not against the step's forward call."""
     told = after(ended(T0, "timed_out", direction=Direction.UNDO))
@@ -191,13 +255,13 @@ def test_undos_are_no_history_of_the_step() -> None:
 def test_streak_and_last_outcome_follow_the_calls() -> None:
     """Health failures in a row are counted until the service answers, be it with a refusal."""
     sick = [ended(T0 + n, "timed_out") for n in range(3)]
-    refusal = ended(T0 + 9, "refused", FailureClass.PERMANENT)
+    refusal = ended(T0 + 9, "failed", FailureClass.PERMANENT)
     told = [after(), after(*sick), after(*sick, refusal), after(*sick, refusal, ended(T0 + 20))]
     assert [each["service_health_streak"] for each in told] == [0.0, 3.0, 0.0, 0.0]
     assert [each["service_last_outcome"] for each in told] == [
         "none",
         "health_failure",
-        "refused",
+        "failed",
         "succeeded",
     ]
     assert told[3]["service_since_success"] == pytest.approx(math.log1p(HOUR - 20))
@@ -211,7 +275,7 @@ def test_latency_is_a_shrunk_log_mean() -> None:
     told = after(
         ended(T0, duration_s=8.0),
         ended(T0 + 1, "timed_out", duration_s=10.0),
-        ended(T0 + 2, "refused", FailureClass.PERMANENT, duration_s=0.001),
+        ended(T0 + 2, "failed", FailureClass.PERMANENT, duration_s=0.001),
         ended(T0 + 3, duration_s=None),
         at=T0 + 4,
     )
@@ -232,6 +296,13 @@ def test_runs_under_way_and_failed_runs_are_counted() -> None:
     assert told["runs_in_flight"] == 2.0
     weight = kept(HOUR - 60, 7 * DAY)
     assert told["saga_failure_7d"] == pytest.approx((weight + 4 * 0.1) / (weight + 4), rel=1e-12)
+
+
+def test_an_abandoned_run_is_no_failure_of_its_saga() -> None:
+    """A run that somebody gave up is under way no longer, and says nothing of its saga type."""
+    opened = RunOpened(at=T0, run_id="r0", saga="trip")
+    told = after(opened, RunClosed(at=T0 + 60, run_id="r0", saga="trip", status=Status.ABANDONED))
+    assert told == after()
 
 
 def test_what_never_ends_stops_counting_after_a_day() -> None:
@@ -331,6 +402,7 @@ def test_a_snapshot_is_not_changed_by_what_follows() -> None:
         lambda document: document.update(version=99),
         lambda document: document.pop("steps"),
         lambda document: document["services"]["air"].update(sums=[1.0]),
+        lambda document: document["services"]["air"].update(sickness=[None, 0.1]),
         lambda document: document.update(pending=[["RunOpened", {"at": "noon"}]]),
         lambda document: document.update(runs=7),
     ],
@@ -357,6 +429,26 @@ def test_the_state_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     snapshot = fold.snapshot()
     assert list(snapshot["services"]) == [f"s{n}" for n in range(40, 50)]
     assert [step for _, step, *_ in snapshot["steps"]] == [f"s{n}" for n in range(40, 50)]
+
+
+def test_ten_times_too_much_does_not_grow_the_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten times as many services, steps, saga types and open runs as are kept leave what is kept."""
+    monkeypatch.setattr(under_way, "UNDER_WAY_MAX", 2_000)
+    fold = LaunchFeatures()
+    for n in range(10 * history.SERVICES_MAX):
+        name = f"n{n}"
+        fold.observe(ended(T0 + n, service=name, step=name, saga=name))
+        fold.observe(RunClosed(at=T0 + n, run_id=name, saga=name, status=Status.COMPLETED))
+    for n in range(10 * under_way.UNDER_WAY_MAX):
+        fold.observe(RunOpened(at=T0 + n / 10, run_id=f"open {n}", saga="trip"))
+    fold.features(SAGA, {}, T0 + 10 * history.SERVICES_MAX + 1)
+    snapshot = fold.snapshot()
+    assert len(snapshot["services"]) <= history.SERVICES_MAX
+    assert len(snapshot["steps"]) <= history.STEPS_MAX
+    assert len(snapshot["sagas"]) <= history.SAGAS_MAX
+    assert 0 < len(snapshot["runs"]) <= under_way.UNDER_WAY_MAX
+    assert "n49999" in snapshot["services"]
+    assert snapshot["runs"][-1][1] == "open 19999"
 
 
 def test_asking_again_gives_the_same_answer() -> None:

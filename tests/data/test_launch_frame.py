@@ -11,6 +11,7 @@ from sagacity_data import (
     FEATURE_NAMES,
     AttemptOutcome,
     AttemptRow,
+    FailureKind,
     Label,
     LabelSource,
     LaunchFeatures,
@@ -18,7 +19,7 @@ from sagacity_data import (
     launch_frame,
 )
 from sagacity_data.training_frame import IDENTITY_COLUMNS, OUTCOME_COLUMNS
-from sagacity_engine import Direction, FailureClass, RetryPolicy, Saga, Step
+from sagacity_engine import Direction, RetryPolicy, Saga, Step
 from sagacity_engine.virtual.host import Reply
 
 Make = Callable[..., AttemptRow]
@@ -52,10 +53,13 @@ def test_one_line_per_attempted_step(play: Callable[..., Any]) -> None:
         "final_outcome",
     ]
     assert frame[columns].to_numpy().tolist() == [
-        ["fly", "refused", True, False, 2.0, 10.0, 2, "succeeded"],
-        ["stay", "timed_out", False, True, 5.0, 5.0, 2, "refused"],
+        ["fly", "failed", True, False, 2.0, 10.0, 2, "succeeded"],
+        ["stay", "timed_out", False, True, 5.0, 5.0, 2, "failed"],
     ]
-    assert frame["failure_class"].tolist() == ["transient", "unknown"]
+    assert frame["failure_class"].tolist() == [
+        "transient",
+        "permanent",
+    ]  # Sold out: it will not help to ask again.
     assert frame["position"].tolist() == [0.0, 1.0]
 
 
@@ -113,11 +117,11 @@ def test_given_labels_are_used(attempt_row: Make, shift: float) -> None:
     said = Label(
         run_id="r1",
         step="book",
-        failure_class=FailureClass.PERMANENT,
+        kind=FailureKind.BUSINESS,
         source=LabelSource.USER,
         known_at=500.0 + shift,
     )
-    row = attempt_row(outcome=AttemptOutcome.REFUSED)
+    row = attempt_row(outcome=AttemptOutcome.FAILED)
     line = launch_frame([row, replace(row, run_id="r2")], [said])
     assert line["failure_class"].tolist() == ["permanent", None]
     assert line["label_source"].tolist() == ["user", None]

@@ -9,7 +9,7 @@ from sagacity_data.rows import AttemptOutcome
 from sagacity_data.sickness import LOG_ODDS_MAX, MEMORIES_S, SHARE_ILL, Sickness, evidence_of
 from sagacity_engine import FailureClass
 
-REFUSED, SUCCEEDED, TIMED_OUT = AttemptOutcome.REFUSED, AttemptOutcome.SUCCEEDED, AttemptOutcome.TIMED_OUT
+REFUSED, SUCCEEDED, TIMED_OUT = AttemptOutcome.FAILED, AttemptOutcome.SUCCEEDED, AttemptOutcome.TIMED_OUT
 T, C, P = FailureClass.TRANSIENT, FailureClass.CASCADING, FailureClass.PERMANENT
 LONG_RUN = math.log(SHARE_ILL / (1 - SHARE_ILL))
 

@@ -146,7 +146,7 @@ def _run(
             slow = 0.5 if context["region"] == "south" else 0.0
             took = draw.lognormvariate(-0.5 + 0.1 * number + signal * slow, 0.6)
             took = draw.lognormvariate(-1.5, 0.4) if refused else took
-            outcome = AttemptOutcome.REFUSED if refused else AttemptOutcome.SUCCEEDED
+            outcome = AttemptOutcome.FAILED if refused else AttemptOutcome.SUCCEEDED
             if took > timeout_s and not refused:
                 outcome, took = AttemptOutcome.TIMED_OUT, timeout_s
             rows.append(

@@ -49,7 +49,7 @@ def test_a_planted_signal_is_found(history: Any, result: TrainingResult) -> None
     late = {run for _, run in runs[int(0.85 * len(runs)) :]}
     first = [row for row in history.attempts if row.attempt == 1 and row.run_id in late]
     truth = [history.truth[row.run_id, row.step] for row in first]
-    refused = [row.outcome.value == "refused" for row in first]
+    refused = [row.outcome.value == "failed" for row in first]
     floor = -sum(math.log(p if y else 1 - p) for p, y in zip(truth, refused, strict=True)) / len(first)
     assert len(first) == base["n"]
     assert (base["log_loss"] - chosen["log_loss"]) / (base["log_loss"] - floor) > 0.6
@@ -199,7 +199,7 @@ def test_what_became_known_later_changes_nothing(history: Any) -> None:
 
 
 def _flipped(row: AttemptRow) -> AttemptRow:
-    refused = row.outcome is AttemptOutcome.REFUSED
+    refused = row.outcome is AttemptOutcome.FAILED
     return replace(
-        row, outcome=AttemptOutcome.SUCCEEDED if refused else AttemptOutcome.REFUSED, failure_class=None
+        row, outcome=AttemptOutcome.SUCCEEDED if refused else AttemptOutcome.FAILED, failure_class=None
     )

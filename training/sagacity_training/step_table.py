@@ -47,7 +47,7 @@ class StepRow:
     @property
     def refused(self) -> bool:
         """Whether the first attempt was definitely refused."""
-        return self.first.outcome is AttemptOutcome.REFUSED
+        return self.first.outcome is AttemptOutcome.FAILED
 
     def refused_for(self, cause: Cause) -> bool:
         """Whether the first attempt was refused for this cause; what nobody can explain is the service's."""
@@ -106,7 +106,7 @@ class StepTable:
         tries: dict[tuple[str, str], list[AttemptRow]] = defaultdict(list)
         undos: dict[tuple[str, str], list[AttemptRow]] = defaultdict(list)
         for row in rows:
-            if isinstance(row, AttemptRow) and row.outcome is not AttemptOutcome.CRASHED:
+            if isinstance(row, AttemptRow) and row.outcome.tells:
                 (tries if row.direction is Direction.FORWARD else undos)[row.run_id, row.step].append(row)
         table = [
             _row(sorted(each, key=_number), sorted(undos[key], key=_number), classes.get(key))
@@ -124,7 +124,7 @@ def _row(tries: Sequence[AttemptRow], undos: Sequence[AttemptRow], told: Label |
     first = tries[0]
     assert first.launch_at is not None  # the caller left those out
     key = step_key(first.saga, first.step)
-    refused = first.outcome is AttemptOutcome.REFUSED
+    refused = first.outcome is AttemptOutcome.FAILED
     known = refused and told is not None and told.failure_class in CLASSES
     return StepRow(
         run_id=first.run_id,
@@ -159,7 +159,7 @@ def _evidence(rows: Sequence[StepRow], cut: float) -> StepEvidence:
     told.durations, told.refusal_durations = _durations([row.first for row in rows])
     undos = [undo for row in rows for undo in row.undos if _ended_by(undo, cut)]
     told.undos = len(undos)
-    told.undo_failures = sum(undo.outcome is AttemptOutcome.REFUSED for undo in undos)
+    told.undo_failures = sum(undo.outcome is AttemptOutcome.FAILED for undo in undos)
     told.undo_durations, _ = _durations(undos)
     return told
 
@@ -173,7 +173,7 @@ def _met(row: StepRow, failure_class: FailureClass | None, cut: float) -> Met:
         hopeless = seen is FailureClass.PERMANENT or (
             seen is FailureClass.UNKNOWN and failure_class is FailureClass.PERMANENT
         )
-        if attempt.outcome not in (AttemptOutcome.REFUSED, AttemptOutcome.SUCCEEDED) or not _ended_by(
+        if attempt.outcome not in (AttemptOutcome.FAILED, AttemptOutcome.SUCCEEDED) or not _ended_by(
             attempt, cut
         ):
             continue
@@ -196,4 +196,4 @@ def _durations(attempts: Sequence[AttemptRow]) -> tuple[Durations, Durations]:
         if duration is not None:
             seen[row.outcome].append(duration)
     successes, timeouts = seen[AttemptOutcome.SUCCEEDED], seen[AttemptOutcome.TIMED_OUT]
-    return Durations.of(successes, timeouts), Durations.of(seen[AttemptOutcome.REFUSED])
+    return Durations.of(successes, timeouts), Durations.of(seen[AttemptOutcome.FAILED])
