@@ -1,117 +1,135 @@
 """The execution dataset on disk: a folder of Parquet files by day of launch.
 
     dataset.json                              kind "attempts" and the schema version
+    parts.jsonl                               which files count, in the order of writing (see store_parts.py)
     attempts/day=YYYY-MM-DD/part-N-HASH.parquet
     runs/day=YYYY-MM-DD/part-N-HASH.parquet
+    definitions/HASH.json                     the definitions that runs were pinned to
+    buffer.db                                 a recorder's rows that are in no file yet, read with the others
+    erased.json                               how often rows were erased
 
 A run's rows lie under the UTC day of its launch (`day=unknown` when that is missing). Files are never
-changed: `append` writes all its parts under hidden names first and renames them when every one is complete,
-so a failing write leaves what was there, and a reader sees a part whole or not at all. Appending again is
-harmless: reading keeps, of several rows with the same identity, the one that was written first. One writer
-at a time; any number of readers.
+changed: rows are written into hidden files that begin to count together, so a failing write leaves what was
+there, and a reader sees an addition whole or not at all. Adding again is harmless: reading keeps, of several
+rows with the same identity, the one that was written first. Writers take turns; any number of readers.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sagacity_data.errors import DatasetRefused
-from sagacity_data.row_tables import read_columns, read_rows, write_rows
+from sagacity_data.row_tables import columns_of
 from sagacity_data.rows import SCHEMA_VERSION, AttemptRow, Row, RunRow
+from sagacity_data.store_definitions import read_definitions, write_definitions
+from sagacity_data.store_description import StoreDescription, described
+from sagacity_data.store_draft import StoreDraft
+from sagacity_data.store_parts import LIST_FILE, Part, listed_parts, make_list
+from sagacity_data.store_reading import PartGone, Sources, read_batches, read_rows
+from sagacity_data.store_where import EVERYTHING, Where
+from sagacity_engine import Saga
 
 if TYPE_CHECKING:
     import pandas as pd
 
 KIND: Final = "attempts"
-UNKNOWN_DAY: Final = "unknown"
-ROWS_PER_PART: Final = 100_000
-_DESCRIPTION: Final = "dataset.json"
-_TABLES: Final[dict[type, str]] = {AttemptRow: "attempts", RunRow: "runs"}
+DESCRIPTION: Final = "dataset.json"
+READINGS_MAX: Final = 5
+"""How often a reading begins anew because parts were rewritten meanwhile."""
+
+_BEGUN: Final = (LIST_FILE, "parts-lock", "buffer.db", "buffer.db-wal", "buffer.db-shm")
+"""What may lie in a folder that nobody has described yet: a writer begins with it."""
 
 R = TypeVar("R", AttemptRow, RunRow)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreDescription:
-    """What a store holds, rows of the same identity counted once. Times in seconds since 1970."""
-
-    folder: str
-    schema_version: int
-    attempts: int
-    runs: int
-    sagas: tuple[str, ...]
-    services: tuple[str, ...]
-    first_launch_at: float | None
-    last_launch_at: float | None
-    files: int
-    bytes: int
+T = TypeVar("T")
 
 
 class DatasetStore:
     """The store in `folder`, which may be missing or empty until the first append.
 
-    Raises `DatasetRefused` when the folder holds anything else, or a newer schema version.
+    Raises `DatasetRefused` when the folder holds anything else, or another schema version.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
         self._check()
 
-    def append(self, rows: Iterable[Row]) -> None:
-        """Adds rows; when it returns, all of them are on the disk.
-
-        Raises `DatasetRefused` when the folder cannot be written. A part that cannot be written adds nothing;
-        after a failed rename some parts may be there, and appending the same rows again is safe.
-        """
-        parts: dict[tuple[type, str], list[Any]] = defaultdict(list)
-        for row in rows:
-            parts[type(row), _day(row.launch_at)].append(row)
-        if not parts:
+    def create(self) -> None:
+        """Makes an empty dataset of a folder that is missing or empty; leaves one that is there as it is."""
+        self._check()
+        path = self.folder / DESCRIPTION
+        if path.is_file():
             return
-        drafts: list[tuple[Path, Path]] = []
-        try:
-            self._describe_itself()
-            for (kind, day), listed in parts.items():
-                into = self.folder / _TABLES[kind] / f"day={day}"
-                into.mkdir(parents=True, exist_ok=True)
-                number = _next_number(into)
-                for offset, start in enumerate(range(0, len(listed), ROWS_PER_PART)):
-                    draft = into / f".draft-{os.getpid()}-{offset}"
-                    drafts.append((draft, into))
-                    write_rows(draft, kind, listed[start : start + ROWS_PER_PART])
-                    drafts[-1] = (draft, _part_path(draft, number + offset))
-            for draft, part in drafts:
-                draft.replace(part)
-            for folder in {part.parent for _, part in drafts}:
-                _flush_names(folder)
-        except OSError as problem:
-            raise DatasetRefused(
-                f"cannot write to {self.folder}: {problem.strerror or problem}; "
-                "free the disk or choose another folder, and append again"
-            ) from None
-        finally:
-            for draft, _ in drafts:
+        draft = self.folder / f".{DESCRIPTION}-{os.getpid()}"
+        with self._refusals():
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                make_list(self.folder)
+                draft.write_text(json.dumps({"kind": KIND, "schema_version": SCHEMA_VERSION}) + "\n", "utf-8")
+                draft.replace(path)
+            finally:
                 draft.unlink(missing_ok=True)
 
-    def read_attempts(self, since: float | None = None, until: float | None = None) -> list[AttemptRow]:
+    def adding(self) -> StoreDraft:
+        """Rows to be added in bounded memory; nothing of them counts before `keep`. Use as a context."""
+        return StoreDraft(self.folder, self.create)
+
+    def append(self, rows: Iterable[Row]) -> None:
+        """Adds rows, all or none; when it returns, all of them are on the disk.
+
+        Raises `DatasetRefused` when the folder cannot be written; appending the same rows again is safe.
+        """
+        with self.adding() as draft:
+            draft.add(rows)
+            draft.keep()
+
+    def keep_definitions(self, sagas: Iterable[Saga]) -> None:
+        """Keeps the definitions that runs are pinned to. Raises `DatasetRefused` when the disk refuses."""
+        listed = list(sagas)
+        if listed:
+            self.create()
+            with self._refusals():
+                write_definitions(self.folder, listed)
+
+    def definitions(self) -> dict[str, Saga]:
+        """The kept definitions by their hash. Raises `DatasetRefused` for one that was altered."""
+        return read_definitions(self.folder)
+
+    def read_attempts(
+        self,
+        since: float | None = None,
+        until: float | None = None,
+        *,
+        saga: str | None = None,
+        tenant: str | None = None,
+        service: str | None = None,
+        run_id: str | None = None,
+    ) -> list[AttemptRow]:
         """Attempts of runs launched in [since, until), seconds since 1970, by launch, run and start order.
 
         Rows without a launch time are read only when neither bound is given. Raises `DatasetRefused` when a
         file is damaged or not ours.
         """
-        return self._read(AttemptRow, since, until)
+        where = Where(since=since, until=until, saga=saga, tenant=tenant, service=service, run_id=run_id)
+        return self._read(AttemptRow, where)
 
-    def read_runs(self, since: float | None = None, until: float | None = None) -> list[RunRow]:
+    def read_runs(
+        self,
+        since: float | None = None,
+        until: float | None = None,
+        *,
+        saga: str | None = None,
+        tenant: str | None = None,
+        run_id: str | None = None,
+    ) -> list[RunRow]:
         """Runs launched in [since, until), in the same way."""
-        return self._read(RunRow, since, until)
+        return self._read(RunRow, Where(since=since, until=until, saga=saga, tenant=tenant, run_id=run_id))
 
     def read(self, since: float | None = None, until: float | None = None) -> list[Row]:
         """Attempts and runs together, every column."""
@@ -119,8 +137,28 @@ class DatasetStore:
 
     def read_history(self, since: float | None = None, until: float | None = None) -> list[Row]:
         """The same without the stored features, which take longest to read: for replaying signals."""
-        attempts = self._read(AttemptRow, since, until, without=("features",))
+        attempts = self._read(AttemptRow, Where(since=since, until=until), without=("features",))
         return [*attempts, *self.read_runs(since, until)]
+
+    def scan(
+        self, kind: type[R], columns: Sequence[str] | None = None, where: Where = EVERYTHING
+    ) -> Iterator[Any]:
+        """Arrow record batches of the columns (all by default), by day, in the order of writing within it.
+
+        Rows of one identity are told once for each day under which they lie; a run lies under the day of its
+        launch. Bounded memory (see `store_reading`). The parts are those that counted when the first batch
+        was asked for; raises `DatasetRefused`, also when one of them is rewritten before it was read.
+        """
+        names = list(columns_of(kind)) if columns is None else list(columns)
+        self._check()
+        for _, batch in read_batches(self.sources(), kind, names, where):
+            yield batch
+
+    def scan_rows(self, kind: type[R], where: Where = EVERYTHING, without: Sequence[str] = ()) -> Iterator[R]:
+        """The rows one at a time, as `scan` gives them; the mappings named in `without` are left empty."""
+        self._check()
+        for rows in read_rows(self.sources(), kind, where, without=without):
+            yield from rows
 
     def attempts_frame(self, since: float | None = None, until: float | None = None) -> pd.DataFrame:
         """One line per attempt: the columns of `AttemptRow`, the context and the features flattened."""
@@ -128,51 +166,38 @@ class DatasetStore:
 
         return attempts_frame(self.read_attempts(since, until))
 
-    def describe(self) -> StoreDescription:
-        """What the store holds; reads identities only."""
+    def describe(self, scratch: str | os.PathLike[str] | None = None) -> StoreDescription:
+        """What the store holds. What does not fit into memory is put aside in the folder `scratch`."""
+        return self._reading(lambda: described(self.sources(), scratch))
+
+    def _read(self, kind: type[R], where: Where, without: Sequence[str] = ()) -> list[R]:
+        def read() -> list[R]:
+            batches = read_rows(self.sources(), kind, where, without=without, across_days=True)
+            return sorted(chain.from_iterable(batches), key=_reading_order)
+
+        return self._reading(read)
+
+    def sources(self) -> Sources:
+        """What there is to read now: rows that wait in a sink's buffer, and the parts that count."""
+        from sagacity_data.sinks.buffer import buffered_rows  # Sinks write to stores.
+
+        buffered = buffered_rows(self.folder)  # First: rows that move meanwhile are in both, not in neither.
+        return Sources(self.folder, self._parts(), buffered)
+
+    def _parts(self) -> list[Part]:
+        return listed_parts(self.folder) if (self.folder / DESCRIPTION).is_file() else []
+
+    def _reading(self, read: Callable[[], T]) -> T:
+        """What `read` gives, begun anew when parts were rewritten while it read."""
         self._check()
-        attempts = self._identities(AttemptRow, "run_id", "step", "direction", "attempt")
-        runs = self._identities(RunRow, "run_id")
-        rows = [*attempts, *runs]
-        launches = [row["launch_at"] for row in rows if row["launch_at"] is not None]
-        parts = [part for table in _TABLES.values() for part in self._parts(table, None, None)]
-        return StoreDescription(
-            folder=str(self.folder),
-            schema_version=SCHEMA_VERSION,
-            attempts=len(attempts),
-            runs=len(runs),
-            sagas=tuple(sorted({row["saga"] for row in rows})),
-            services=tuple(sorted({row["service"] for row in attempts})),
-            first_launch_at=min(launches, default=None),
-            last_launch_at=max(launches, default=None),
-            files=len(parts),
-            bytes=sum(part.stat().st_size for part in parts),
-        )
-
-    def _identities(self, kind: type[R], *key: str) -> list[dict[str, Any]]:
-        names = [*key, "saga", "launch_at", *(["service"] if kind is AttemptRow else [])]
-        kept: dict[tuple[Any, ...], dict[str, Any]] = {}
-        for part in self._parts(_TABLES[kind], None, None):
-            for plain in read_columns(part, kind, names):
-                kept.setdefault(tuple(plain[name] for name in key), plain)
-        return list(kept.values())
-
-    def _read(
-        self, kind: type[R], since: float | None, until: float | None, without: Sequence[str] = ()
-    ) -> list[R]:
-        self._check()
-        kept: dict[tuple[Any, ...], R] = {}
-        for part in self._parts(_TABLES[kind], since, until):
-            for row in read_rows(part, kind, without):
-                if _launched_within(row.launch_at, since, until):
-                    kept.setdefault(row.key, row)
-        return sorted(kept.values(), key=_reading_order)
-
-    def _parts(self, table: str, since: float | None, until: float | None) -> Iterator[Path]:
-        for folder in sorted((self.folder / table).glob("day=*")):
-            day = folder.name.removeprefix("day=")
-            if _day_within(day, since, until):
-                yield from sorted(folder.glob("part-*.parquet"))
+        for _ in range(READINGS_MAX - 1):
+            before = self._parts()
+            try:
+                return read()
+            except PartGone:
+                if self._parts() == before:
+                    raise
+        return read()
 
     def _check(self) -> None:
         try:
@@ -183,17 +208,18 @@ class DatasetStore:
             ) from None
 
     def _check_folder(self) -> None:
-        if not self.folder.exists() or (self.folder.is_dir() and not any(self.folder.iterdir())):
-            return
-        path = self.folder / _DESCRIPTION
+        path = self.folder / DESCRIPTION
         if not path.is_file():
-            raise DatasetRefused(
-                f"{self.folder} is not a dataset of attempts: it has no {_DESCRIPTION}; choose another folder"
-            )
+            if self.folder.exists() and not _is_bare(self.folder):
+                raise DatasetRefused(
+                    f"{self.folder} is not a dataset of attempts: it has no {DESCRIPTION}; "
+                    "choose another folder"
+                )
+            return
         try:
             found = json.loads(path.read_text("utf-8"))
             kind, version = found["kind"], found["schema_version"]
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             raise DatasetRefused(f"{path} is damaged; restore it, or choose another folder") from None
         if kind != KIND:
             raise DatasetRefused(
@@ -205,65 +231,28 @@ class DatasetStore:
                 "use the version of the program that wrote it, or newer"
             )
 
-    def _describe_itself(self) -> None:
-        self._check()
-        path = self.folder / _DESCRIPTION
-        if path.is_file():
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        draft = self.folder / f".{_DESCRIPTION}-{os.getpid()}"
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
         try:
-            draft.write_text(json.dumps({"kind": KIND, "schema_version": SCHEMA_VERSION}) + "\n", "utf-8")
-            draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
+            yield
+        except OSError as problem:
+            raise DatasetRefused(
+                f"cannot write to {self.folder}: {problem.strerror or problem}; "
+                "free the disk or choose another folder"
+            ) from None
 
 
-def _day(at: float | None) -> str:
-    return UNKNOWN_DAY if at is None else datetime.fromtimestamp(at, UTC).date().isoformat()
+def _is_bare(folder: Path) -> bool:
+    """Whether a folder holds nothing but what a writer begins with."""
+    return folder.is_dir() and all(
+        path.name in _BEGUN or path.name.startswith(f".{DESCRIPTION}-") for path in folder.iterdir()
+    )
 
 
-def _day_within(day: str, since: float | None, until: float | None) -> bool:
-    if day == UNKNOWN_DAY:
-        return since is None and until is None
-    try:
-        start = datetime.combine(date.fromisoformat(day), datetime.min.time(), UTC).timestamp()
-    except ValueError:
-        raise DatasetRefused(f"the dataset has a folder 'day={day}' that names no day; remove it") from None
-    return (until is None or start < until) and (since is None or start + 86_400.0 > since)
-
-
-def _launched_within(at: float | None, since: float | None, until: float | None) -> bool:
-    if at is None:
-        return since is None and until is None
-    return (since is None or at >= since) and (until is None or at < until)
-
-
-def _reading_order(row: AttemptRow | RunRow) -> tuple[float, str, int, float, tuple[Any, ...]]:
+def _reading_order(row: AttemptRow | RunRow) -> tuple[Any, ...]:
     launched = -1.0 if row.launch_at is None else row.launch_at
     if isinstance(row, RunRow):
-        return (launched, row.run_id, 0, 0.0, row.key)
+        return (launched, row.run_id)
     position = -1 if row.position is None else row.position
-    return (launched, row.run_id, position, -1.0 if row.started_at is None else row.started_at, row.key)
-
-
-def _next_number(folder: Path) -> int:
-    numbers = (part.name.split("-")[1] for part in folder.glob("part-*-*.parquet"))
-    return 1 + max((int(number) for number in numbers if number.isdecimal()), default=0)
-
-
-def _part_path(draft: Path, number: int) -> Path:
-    """Flushes a draft to the disk; the name it gets, after its content, so that none is used twice."""
-    with draft.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
-        os.fsync(file.fileno())
-    return draft.with_name(f"part-{number:08d}-{digest}.parquet")
-
-
-def _flush_names(folder: Path) -> None:
-    """Makes the names of the files in a folder durable."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    started = -1.0 if row.started_at is None else row.started_at
+    return (launched, row.run_id, position, started, row.step, row.direction, row.attempt)

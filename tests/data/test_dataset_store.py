@@ -51,7 +51,7 @@ def test_rows_come_back_exactly(tmp_path: Path, attempt_row: Make) -> None:
     odd = attempt_row(
         kind=Kind.PIVOT,
         direction=Direction.UNDO,
-        outcome=AttemptOutcome.REFUSED,
+        outcome=AttemptOutcome.FAILED,
         failure_class=FailureClass.PERMANENT,
         position=None,
         steps_done=None,
@@ -144,7 +144,7 @@ def test_a_failing_write_leaves_the_old_content(
         row_tables.write_rows(path, kind, rows)
 
     with monkeypatch.context() as patch:
-        patch.setattr("sagacity_data.store.write_rows", half_written)
+        patch.setattr("sagacity_data.store_draft.write_rows", half_written)
         with pytest.raises(DatasetRefused, match="No space left on device"):
             store.append(new)
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == before
@@ -202,7 +202,7 @@ def test_a_store_describes_itself(tmp_path: Path, attempt_row: Make) -> None:
     assert told.bytes > 0
     assert json.loads((tmp_path / "dataset.json").read_text("utf-8")) == {
         "kind": "attempts",
-        "schema_version": 1,
+        "schema_version": 2,
     }
 
 
@@ -214,7 +214,7 @@ def test_a_store_describes_itself(tmp_path: Path, attempt_row: Make) -> None:
         ("[]", "is damaged"),
         ('{"kind": "attempts"}', "is damaged"),
         ('{"kind": "event_log", "schema_version": 1}', "kind 'event_log', not 'attempts'"),
-        ('{"kind": "attempts", "schema_version": 2}', "schema version 2"),
+        ('{"kind": "attempts", "schema_version": 1}', "schema version 1"),
     ],
 )
 def test_a_folder_that_is_not_ours_is_refused(tmp_path: Path, description: str | None, told: str) -> None:
@@ -318,13 +318,16 @@ def test_a_missing_value_that_every_row_has_is_refused(tmp_path: Path, attempt_r
         store.read_attempts()
 
 
-def test_a_folder_that_names_no_day_is_refused(tmp_path: Path, attempt_row: Make) -> None:
-    """A day that cannot be read is refused instead of skipped."""
+def test_a_file_that_nobody_listed_is_not_read(tmp_path: Path, attempt_row: Make) -> None:
+    """What lies in the folder without being listed is somebody else's, whatever its name."""
     store = DatasetStore(tmp_path)
     store.append([attempt_row()])
-    (tmp_path / "attempts" / "day=yesterday").mkdir()
-    with pytest.raises(DatasetRefused, match="day=yesterday"):
-        store.read_attempts()
+    (part,) = (tmp_path / "attempts").rglob("*.parquet")
+    other = tmp_path / "attempts" / "day=yesterday"
+    other.mkdir()
+    (other / "part-00000001-0123456789abcdef.parquet").write_bytes(part.read_bytes())
+    assert len(store.read_attempts()) == 1
+    assert store.describe().files == 1
 
 
 def test_attempts_as_a_frame(tmp_path: Path, attempt_row: Make) -> None:
