@@ -2,32 +2,36 @@
 
 A row is made when its attempt or run ends, from the event, the run's state and what was noted when the
 attempt started. That note lives in memory only. After a crash the engine closes every open attempt as
-unknown; a recorder that did not see the start writes that row with the start's columns missing, never
-guessed. The same events feed `LaunchFeatures`, so features are computed once, at the launch, before anything
-of the run is folded in.
+unknown; a recorder that did not see the start, neither live nor in the journal (`recall`), writes that row
+with the start's columns missing, never guessed. The same events feed `LaunchFeatures`, so features are
+computed once, at the launch, before anything of the run is folded in.
+
+| in a run | in the dataset |
+|---|---|
+| an attempt of a step, or of its undo | a row when it ends |
+| a second call beside a slow one (a hedge) | the same attempt, thus its row, from the first call's start |
+| a probe | no row: it asks about an attempt whose row says that its outcome was unknown |
+| a wait for an approval | no row: no service is at work |
+| a step that is a saga | no row: the inner run has rows of its own, and names this one as its `parent` |
+| the end | the run's row; a run that a person re-opens ends again, and the dataset keeps its first end |
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
-from sagacity_data.cost import state_cost
 from sagacity_data.errors import HistoryAhead
 from sagacity_data.features import LaunchFeatures
-from sagacity_data.rows import (
-    NO_FEATURES,
-    AttemptOutcome,
-    AttemptRow,
-    ContextValues,
-    Row,
-    RunRow,
-    StepFeatures,
-)
+from sagacity_data.plan_facts import Facts, PlanFacts
+from sagacity_data.recorded_rows import Ending, Launched, Start, attempt_row, run_row
+from sagacity_data.rows import NO_FEATURES, AttemptRow, Row, RunRow, StepFeatures
 from sagacity_data.signals import CallStarted, RunClosed, RunOpened, call_ended
-from sagacity_engine import Compensation, Direction, StepPlan
+from sagacity_data.telling import NO_WORDS, Telling, Words
+from sagacity_engine import Direction, Saga
+from sagacity_engine.errors import IllegalEvent
 from sagacity_engine.events import (
     AttemptFailed,
     AttemptStarted,
@@ -37,46 +41,57 @@ from sagacity_engine.events import (
     RunEnded,
     RunStarted,
 )
+from sagacity_engine.machine import machine
 from sagacity_engine.machine.phases import StepPhase
-from sagacity_engine.machine.run_state import RunState
+from sagacity_engine.machine.run_state import RunState, begin
 
 RUNS_MAX: Final = 100_000
 """Unfinished runs the recorder remembers; beyond it the oldest is forgotten, as after a restart."""
 
-Ending = AttemptSucceeded | AttemptFailed | AttemptUnknown
+WORDS_MAX: Final = 64
+"""Errors of one run whose words are remembered, so that its reason repeats none of them as it stood."""
 
 Place = tuple[str, Direction]
 """A step and a direction: at most one attempt of each is open at a time."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Start:
-    """What was known when an attempt started."""
-
-    service: str
-    at: float
-    scheduled_at: float
-    steps_done: int
-    in_flight: int
 
 
 @dataclass(slots=True)
 class _OpenRun:
     """A run that has not ended, as far as this recorder saw it."""
 
-    context: ContextValues
+    launched: Launched
+    facts: Facts
+    started: int  # Attempts of services so far.
+    told: int = 0  # Rows made of them.
     features: dict[str, StepFeatures] = field(default_factory=dict)
-    starts: dict[Place, _Start] = field(default_factory=dict)
+    starts: dict[Place, Start] = field(default_factory=dict)
     due: dict[Place, float] = field(default_factory=dict)
+    words: dict[str, str] = field(default_factory=dict)  # Of its errors: as they stood, and as they are kept.
 
 
 class Recorder:
-    """Folds the events of any number of runs into rows. Give each event once, in the order it happened."""
+    """Folds the events of any number of runs into rows. Give each event once, in the order it happened.
 
-    def __init__(self, features: LaunchFeatures | None = None) -> None:
+    Not safe for use from several threads at once.
+    """
+
+    def __init__(self, features: LaunchFeatures | None = None, telling: Telling | None = None) -> None:
         self._features = features
+        self._telling = telling or Telling()
+        self._plans = PlanFacts()
         self._runs: dict[str, _OpenRun] = {}
         self._in_flight: dict[str, int] = {}
+        self._recalling = False
+        self._whole = True
+
+    @property
+    def whole(self) -> bool:
+        """Whether the attempts of the run that ended last have all become rows here.
+
+        Not so for a run of which events were missed, for instance because it began in a former process and
+        was not recalled: its journal can still tell all of it.
+        """
+        return self._whole
 
     def observe(self, state: RunState, event: Event) -> tuple[Row, ...]:
         """The row that `event` completes, if any; `state` is the run's state with the event folded in.
@@ -85,88 +100,141 @@ class Recorder:
         clock had stepped back before it, so that the history was ahead of the launch.
         """
         match event:
+            case AttemptStarted():
+                self._start(state, event)
+            case AttemptSucceeded() | AttemptFailed() | AttemptUnknown():
+                row = self._end(state, event)
+                return () if row is None else (row,)
             case RunStarted():
                 self._open_run(state, event)
-            case AttemptStarted():
-                if _is_call(state, event):
-                    self._start(state, event)
-            case AttemptSucceeded() | AttemptFailed() | AttemptUnknown():
-                return (self._end(state, event),) if _is_call(state, event) else ()
             case RunEnded():
                 return (self._close_run(state, event),)
             case _:
                 pass
         return ()
 
+    def recall(self, saga: Saga, events: Iterable[Event]) -> list[Row]:
+        """The rows of one run from its journal, and, if it is still open, what is needed to go on with it.
+
+        They are those that were made live, but for what only that moment knew: calls of other runs under way
+        (`in_flight` is None), the breaker's state, and the features, which `replayed` works out from the
+        whole dataset. Nothing is told to `LaunchFeatures`. Raises `IllegalEvent` for a journal that is none.
+        """
+        told = iter(events)
+        started = next(told, None)
+        if not isinstance(started, RunStarted):
+            raise IllegalEvent("a run's journal must begin with RunStarted")
+        state = begin(saga, started)
+        if started.run_id in self._runs:
+            self._forget(started.run_id)
+        self._recalling = True
+        try:
+            rows = list(self.observe(state, started))
+            for event in told:
+                machine.fold(state, event)
+                rows += self.observe(state, event)
+        except BaseException:
+            if started.run_id in self._runs:
+                self._forget(started.run_id)
+            raise
+        finally:
+            self._recalling = False
+        return rows
+
+    @property
+    def _live_features(self) -> LaunchFeatures | None:
+        return None if self._recalling else self._features
+
     def _open_run(self, state: RunState, event: RunStarted) -> None:
         run = self._run(state)
-        if self._features is None:
+        if (features := self._live_features) is None:
             return
         try:
-            run.features = self._features.features(state.saga, run.context, event.at)
+            run.features = features.features(state.saga, run.launched.context, event.at)
         except HistoryAhead:
             run.features = {}
-        self._features.observe(RunOpened(at=event.at, run_id=event.run_id, saga=state.saga.name))
+        features.observe(RunOpened(at=event.at, run_id=event.run_id, saga=state.saga.name))
 
     def _run(self, state: RunState) -> _OpenRun:
         run = self._runs.get(state.started.run_id)
         if run is None:
             if len(self._runs) >= RUNS_MAX:
                 self._forget(next(iter(self._runs)))
-            run = self._runs[state.started.run_id] = _OpenRun(scalars(state.started.context))
+            facts = self._plans.of(state.saga, state.plan)
+            run = _OpenRun(self._launched(state), facts, _attempts(state, facts))
+            self._runs[state.started.run_id] = run
         return run
 
+    def _launched(self, state: RunState) -> Launched:
+        context = self._telling.redaction.of_context(state.started.context)
+        return Launched(context, self._telling.tenant(context), input_bytes(state.started.input))
+
     def _start(self, state: RunState, event: AttemptStarted) -> None:
-        run = self._run(state)
-        step = state.saga.by_name[event.step]
         place = (event.step, event.direction)
-        run.starts[place] = _Start(
-            service=step.service,
+        run = self._runs.get(state.started.run_id)
+        facts = self._plans.of(state.saga, state.plan).get(place)
+        if facts is None or not facts.is_call:
+            return
+        if run is None:
+            run = self._run(state)  # The state counts this attempt already.
+        else:
+            run.started += 1
+        service = facts.step.service
+        busy = self._in_flight.get(service, 0)
+        self._in_flight[service] = busy + 1
+        run.starts[place] = Start(
+            service=service,
             at=event.at,
             scheduled_at=run.due.pop(place, event.at),
-            steps_done=sum(other.phase is StepPhase.SUCCEEDED for other in state.steps.values()),
-            in_flight=self._in_flight.get(step.service, 0),
+            steps_done=_steps_done(state),
+            in_flight=None if self._recalling else busy,
+            rank=run.started - 1,
+            breaker_state="" if self._recalling else self._telling.state_of_breaker(service),
         )
-        self._in_flight[step.service] = self._in_flight.get(step.service, 0) + 1
-        if self._features is not None:
-            self._features.observe(
-                CallStarted(
-                    at=event.at,
-                    run_id=state.started.run_id,
-                    saga=state.saga.name,
-                    step=event.step,
-                    service=step.service,
-                    direction=event.direction,
-                    attempt=event.attempt,
-                )
-            )
+        if (features := self._live_features) is not None:
+            features.observe(_call_started(state, event, service))
 
-    def _end(self, state: RunState, event: Ending) -> AttemptRow:
+    def _end(self, state: RunState, event: Ending) -> AttemptRow | None:
         run = self._run(state)
         place = (event.step, event.direction)
+        words = NO_WORDS if isinstance(event, AttemptSucceeded) else self._words(run, event)
+        facts = run.facts.get(place)
+        if facts is None or not facts.is_call:
+            return None
         start = run.starts.pop(place, None)
         if start is not None:
             self._call_over(start.service)
-        reached = state.steps[event.step]
-        if reached.due_at is not None:
-            run.due[place] = reached.due_at
-        row = _attempt_row(state, event, start, run)
-        if self._features is not None:
-            self._features.observe(call_ended(row, event.at))
+        due_at = state.steps[event.step].due_at
+        if due_at is not None:
+            run.due[place] = due_at
+        run.told += 1
+        features = run.features.get(event.step, NO_FEATURES)
+        row = attempt_row(state, event, run.launched, facts, start=start, features=features, words=words)
+        if (fold := self._live_features) is not None:
+            fold.observe(call_ended(row, event.at))
         return row
+
+    def _words(self, run: _OpenRun, event: AttemptFailed | AttemptUnknown) -> Words:
+        words = self._telling.words(event)
+        if event.message and len(run.words) < WORDS_MAX:
+            run.words[event.message] = words.kept
+        return words
 
     def _close_run(self, state: RunState, event: RunEnded) -> RunRow:
         run = self._run(state)
+        self._whole = run.told + len(run.starts) == _attempts(state, run.facts)
         self._forget(state.started.run_id)
-        if self._features is not None:
-            self._features.observe(
+        if (features := self._live_features) is not None:
+            features.observe(
                 RunClosed(at=event.at, run_id=state.started.run_id, saga=state.saga.name, status=event.status)
             )
-        return _run_row(state, event, run.context)
+        reason = event.reason
+        for stood in sorted(run.words, key=len, reverse=True):
+            reason = reason.replace(stood, run.words[stood])
+        return run_row(state, event, run.launched, self._telling.redaction.of_words(reason))
 
     def _forget(self, run_id: str) -> None:
-        run = self._runs.pop(run_id)
-        for start in run.starts.values():
+        for start in self._runs.pop(run_id).starts.values():
             self._call_over(start.service)
 
     def _call_over(self, service: str) -> None:
@@ -177,93 +245,37 @@ class Recorder:
             del self._in_flight[service]
 
 
-def _is_call(state: RunState, event: AttemptStarted | Ending) -> bool:
-    """Whether a service did, or undid, a step's work: not a probe, a person's approval or an inner saga."""
-    step = state.saga.by_name[event.step]
-    return event.direction is not Direction.PROBE and step.approval is None and step.sub_saga is None
+def input_bytes(run_input: object) -> int:
+    """The size of a run's input as compact JSON in UTF-8, in bytes.
 
-
-def scalars(context: Mapping[str, Any]) -> ContextValues:
-    """The context without values that are no text, truth value or finite number.
-
-    >>> scalars({"season": "high", "party": 3, "share": float("nan")})
-    {'season': 'high', 'party': 3}
+    >>> input_bytes({"who": "Zoë"})
+    14
     """
-    return {
-        key: value
-        for key, value in context.items()
-        if isinstance(value, str) or (isinstance(value, int | float) and math.isfinite(value))
-    }
+    text = json.dumps(run_input, separators=(",", ":"), ensure_ascii=False)
+    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
 
 
-def _attempt_row(state: RunState, event: Ending, start: _Start | None, run: _OpenRun) -> AttemptRow:
-    step, started = state.saga.by_name[event.step], state.started
-    if event.direction is Direction.FORWARD:
-        numbers: StepPlan | Compensation = state.plan.by_name[event.step]
-    else:
-        assert step.compensation is not None, "an undo of a step without a compensation was started"
-        numbers = step.compensation
-    refused = event if isinstance(event, AttemptFailed) else None
-    return AttemptRow(
-        run_id=started.run_id,
-        saga=state.saga.name,
-        definition_hash=started.definition_hash,
-        step=event.step,
-        service=step.service,
-        region=step.region,
-        kind=step.kind,
-        direction=event.direction,
-        attempt=event.attempt,
-        position=state.steps[event.step].rank,
-        steps_done=None if start is None else start.steps_done,
-        in_flight=None if start is None else start.in_flight,
-        scheduled_at=None if start is None else start.scheduled_at,
-        started_at=None if start is None else start.at,
-        timeout_s=numbers.start_to_close_timeout_s,
-        maximum_attempts=numbers.retry.maximum_attempts,
-        ended_at=event.at,
-        outcome=_outcome(event),
-        error_type="" if refused is None else refused.error_type,
-        failure_class=None if refused is None else refused.failure_class,
-        launch_at=started.at,
-        arm=started.arm,
-        propensity=started.propensity,
-        fallback=started.fallback,
-        advice_id=started.advice_id,
-        model_version=started.model_version,
-        context=run.context,
-        features=run.features.get(event.step, NO_FEATURES),
+def _attempts(state: RunState, facts: Facts) -> int:
+    """Attempts of services that the run has started so far."""
+    return sum(
+        (step.attempts + step.undo_attempts)
+        for name, step in state.steps.items()
+        if facts[name, Direction.FORWARD].is_call
     )
 
 
-def _outcome(event: Ending) -> AttemptOutcome:
-    match event:
-        case AttemptSucceeded():
-            return AttemptOutcome.SUCCEEDED
-        case AttemptFailed():
-            return AttemptOutcome.REFUSED
-        case AttemptUnknown():
-            return AttemptOutcome.of_unknown(event.reason)
+def _steps_done(state: RunState) -> int:
+    succeeded = StepPhase.SUCCEEDED
+    return len([1 for step in state.steps.values() if step.phase is succeeded])
 
 
-def _run_row(state: RunState, event: RunEnded, context: ContextValues) -> RunRow:
-    started = state.started
-    cost = state_cost(state)
-    return RunRow(
-        run_id=started.run_id,
+def _call_started(state: RunState, event: AttemptStarted, service: str) -> CallStarted:
+    return CallStarted(
+        at=event.at,
+        run_id=state.started.run_id,
         saga=state.saga.name,
-        definition_hash=started.definition_hash,
-        launch_at=started.at,
-        ended_at=event.at,
-        status=event.status,
-        reason=event.reason,
-        arm=started.arm,
-        propensity=started.propensity,
-        fallback=started.fallback,
-        advice_id=started.advice_id,
-        model_version=started.model_version,
-        cost=cost.total,
-        wasted_cost=cost.wasted,
-        latency_s=event.at - started.at,
-        context=context,
+        step=event.step,
+        service=service,
+        direction=event.direction,
+        attempt=event.attempt,
     )
