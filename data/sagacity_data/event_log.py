@@ -22,6 +22,8 @@ AttributeValue = str | int | float | bool
 NO_ATTRIBUTES: Mapping[str, AttributeValue] = MappingProxyType({})
 DEFAULT_LIFECYCLE = "complete"
 UNNAMED_ACTIVITY = "(unnamed)"
+WORDS_MAX = 400
+"""The most characters of a refusal's place, and of its reason."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -58,15 +60,22 @@ class Case:
 
 
 class ImportRefused(DataError):
-    """A file cannot be imported. Says which file, where in it, why, and what to do about it."""
+    """A file cannot be imported. Says which file, where in it, why, and what to do about it, on one line."""
 
     def __init__(self, path: object, place: str, reason: str, way_out: str) -> None:
+        place, reason = _one_line(place), _one_line(reason)
         self.path = str(path)
         self.place = place
         self.reason = reason
         self.way_out = way_out
         where = f"{path}, {place}" if place else str(path)
         super().__init__(f"{where}: {reason}; {way_out}")
+
+
+def _one_line(words: str) -> str:
+    """What a refusal quotes may be the file's own words, of any length."""
+    told = " ".join(words.split())
+    return told if len(told) <= WORDS_MAX else f"{told[:WORDS_MAX]}..."
 
 
 def microseconds_of(moment: datetime) -> int:

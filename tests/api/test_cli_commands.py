@@ -120,7 +120,6 @@ USAGE = {
     "nothing to train on": (["train"], "--dataset"),
     "no dataset": (["train", "--dataset", "none"], "holds no dataset"),
     "import of nothing": (["import"], ""),
-    "import without rule": (["import", "xes", "a.xes", "--into", "d"], "exactly one of"),
     "import without folder": (["import", "xes", "a.xes", "--success-within", "5"], "--into"),
     "import with two rules": (
         ["import", "xes", "a.xes", "--into", "d", "--success-within", "5", "--success-contains", "A"],

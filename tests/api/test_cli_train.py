@@ -61,7 +61,7 @@ def row(number: int, step: str, *, rush: bool, fails: bool) -> AttemptRow:
         timeout_s=10.0,
         maximum_attempts=3,
         ended_at=at + 1 + number % 7 / 10,
-        outcome=AttemptOutcome.REFUSED if fails else AttemptOutcome.SUCCEEDED,
+        outcome=AttemptOutcome.FAILED if fails else AttemptOutcome.SUCCEEDED,
         error_type="Busy" if fails else "",
         failure_class=FailureClass.TRANSIENT if fails else None,
         launch_at=at,

@@ -18,8 +18,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from sagacity_data.inferred import with_features
 from sagacity_data.labels import Label, label
-from sagacity_data.rows import Row
+from sagacity_data.rows import AttemptRow, Row
 from sagacity_data.store import DatasetStore
 from sagacity_models.bundle import Bundle, save_bundle, stamped
 from sagacity_models.encoding import columns_of
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str], None]
 
+RUNS_MAX: Final = 50_000
+"""The most runs that are given launch features before training: features take far more room than rows."""
+
 LIBRARIES: Final = ("lightgbm", "numpy", "scikit-learn")
 
 
@@ -69,7 +73,7 @@ def train_steps(
     created_at = datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
     with RegistryProcess(registry) if registry is not None else nullcontext() as process:
         tell("reading the dataset")
-        rows = DatasetStore(dataset_dir).read_attempts(until=at)
+        rows = rows_to_learn(DatasetStore(dataset_dir), at)
         result = fit_bundle(rows, seed=seed, at=at, progress=progress)
         if process is not None:
             tell("logging to the registry")
@@ -78,6 +82,20 @@ def train_steps(
         save_bundle(result.model, folder, created_at=created_at)
         result = replace(result, kept_in=Path(folder))
     return result
+
+
+def rows_to_learn(store: DatasetStore, at: float) -> list[Row]:
+    """The runs launched before `at`, with launch features: imported ones, and those recorded without, get
+    theirs from the history before them. Of more than `RUNS_MAX` such runs the latest do, and the others are
+    history only.
+    """
+    rows = store.read(until=at)
+    bare: dict[str, float] = {}
+    for row in rows:
+        if isinstance(row, AttemptRow) and not row.features and row.launch_at is not None:
+            bare[row.run_id] = row.launch_at
+    latest = sorted(bare, key=lambda run_id: (bare[run_id], run_id))[-RUNS_MAX:]
+    return with_features(rows, store.definitions(), frozenset(latest))
 
 
 def fit_bundle(

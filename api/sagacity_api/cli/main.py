@@ -15,10 +15,13 @@ from typing import Annotated
 import typer
 
 from sagacity_api.cli.advice_commands import plan, predict
+from sagacity_api.cli.convert_command import conversions
+from sagacity_api.cli.data_commands import data
 from sagacity_api.cli.demo_command import demo
 from sagacity_api.cli.errors import CommandError, ExtraMissing
 from sagacity_api.cli.import_commands import histories
 from sagacity_api.cli.output import say
+from sagacity_api.cli.record_command import record
 from sagacity_api.cli.saga_commands import check, schema
 from sagacity_api.cli.sagas_commands import sagas
 from sagacity_api.cli.serve_command import serve
@@ -28,6 +31,7 @@ from sagacity_api.exit_codes import MEANINGS, ExitCode
 
 PROGRAM = "sagacity"
 EXTRAS = {
+    "duckdb": "ml",
     "fastapi": "server",
     "httpx2": "http",
     "lightgbm": "ml",
@@ -39,6 +43,7 @@ EXTRAS = {
     "ortools": "ml",
     "pandas": "ml",
     "prometheus_client": "server",
+    "psycopg": "postgres",
     "pyarrow": "ml",
     "pydantic": "server",
     "sklearn": "ml",
@@ -60,9 +65,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (check, plan, predict, train, serve, demo, schema):
+for command in (check, plan, predict, record, train, serve, demo, schema):
     app.command()(command)
 app.add_typer(histories, name="import")
+app.add_typer(data, name="data")
+app.add_typer(conversions, name="convert")
 app.add_typer(sagas, name="sagas")
 
 

@@ -5,5 +5,26 @@ from sagacity_data.importers.event_logs import (
     ImportReport,
     import_event_logs,
 )
+from sagacity_data.importers.foreign_runs import ForeignAttempt, ForeignRun, rows_of
+from sagacity_data.importers.formats import FORMATS, Format, files_of
+from sagacity_data.importers.histories import HistoriesReport, import_histories
+from sagacity_data.importers.reading import Hints, Reader, Tally
 
-__all__ = ["ImportProgress", "ImportRefused", "ImportReport", "ImportedSource", "import_event_logs"]
+__all__ = [
+    "FORMATS",
+    "ForeignAttempt",
+    "ForeignRun",
+    "Format",
+    "Hints",
+    "HistoriesReport",
+    "ImportProgress",
+    "ImportRefused",
+    "ImportReport",
+    "ImportedSource",
+    "Reader",
+    "Tally",
+    "files_of",
+    "import_event_logs",
+    "import_histories",
+    "rows_of",
+]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sagacity_data.case_draft import DatasetDraft
-from sagacity_data.event_log import Case, ImportRefused, iso_instant
+from sagacity_data.event_log import DEFAULT_LIFECYCLE, Case, ImportRefused, iso_instant
 from sagacity_data.importers.xes import XesTally, read_cases
 from sagacity_data.outcomes import OutcomeRule, RuleRefused, rule_as_json, rule_in_words
 
@@ -62,6 +62,7 @@ class ImportReport:
     refused: tuple[ImportRefused, ...]
     cases: int
     events: int
+    attempts: int  # Events that end an activity.
     cases_with_outcome: int
     successes: int
     notes: tuple[str, ...]
@@ -162,6 +163,7 @@ class _Import:
             tuple(self._refused),
             totals.cases,
             totals.events,
+            totals.attempts,
             totals.with_outcome,
             totals.successes,
             tuple(self._notes()) if dataset is not None else (),
@@ -194,13 +196,14 @@ class _Totals:
     """Counts over cases."""
 
     def __init__(self) -> None:
-        self.cases = self.events = self.with_outcome = self.successes = 0
+        self.cases = self.events = self.attempts = self.with_outcome = self.successes = 0
         self.first_us, self.last_us = 2**63 - 1, -(2**63)
         self._activities: Counter[str] = Counter()
 
     def note(self, case: Case, success: bool | None) -> None:
         self.cases += 1
         self.events += len(case.events)
+        self.attempts += sum(event.lifecycle.lower() == DEFAULT_LIFECYCLE for event in case.events)
         self.with_outcome += success is not None
         self.successes += success is True
         self.first_us, self.last_us = min(self.first_us, case.start_us), max(self.last_us, case.end_us)
@@ -210,6 +213,7 @@ class _Totals:
     def join(self, other: _Totals) -> None:
         self.cases += other.cases
         self.events += other.events
+        self.attempts += other.attempts
         self.with_outcome += other.with_outcome
         self.successes += other.successes
         self.first_us, self.last_us = min(self.first_us, other.first_us), max(self.last_us, other.last_us)

@@ -11,6 +11,13 @@ from typing import IO, Final, cast
 from sagacity_data.event_log import ImportRefused
 
 CHUNK_BYTES: Final = 64 * 1024
+
+PACKED_TIMES_MAX: Final = 250
+"""Real logs are packed some 20 to 50 times smaller; a file packed more than this is refused as a bomb."""
+
+PACKED_FREE_BYTES: Final = 64 * 1024 * 1024
+"""As long as no more than this has come out, how well it was packed does not matter."""
+
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 
 
@@ -18,13 +25,17 @@ def stored_bytes(source: Path, seen: Callable[[int], None]) -> Iterator[bytes]:
     """The contents of `source`, decompressed, in pieces of at most `CHUNK_BYTES`.
 
     `seen` is told, before each piece, how many bytes of the file itself (compressed, where it is) were read.
-    Raises `ImportRefused` for a file that is missing, unreadable, cut off or damaged.
+    Raises `ImportRefused` for a file that is missing, unreadable, cut off, damaged or a bomb.
     """
     with _opened(source) as stored:
         try:
-            stream = _decompressed(source, stored)
+            stream, unpacked = _decompressed(source, stored), 0
             while chunk := stream.read(CHUNK_BYTES):
                 seen(stored.tell())
+                unpacked += len(chunk)
+                if unpacked > max(PACKED_FREE_BYTES, PACKED_TIMES_MAX * stored.tell()):
+                    reason = f"unpacks to more than {PACKED_TIMES_MAX} times its size"
+                    raise ImportRefused(source, "", reason, "unpack it first, if it is no bomb")
                 yield chunk
         except EOFError:
             place = f"compressed byte {stored.tell()}"
