@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import gzip
 import random
@@ -36,7 +37,7 @@ def read(
 
 def refusal(tmp_path: Path, content: str | bytes, **columns: str) -> ImportRefused:
     with pytest.raises(ImportRefused) as refused:
-        read(tmp_path, content, **columns)
+        read(tmp_path, content, None, **columns)
     assert refused.value.way_out
     return refused.value
 
@@ -233,11 +234,9 @@ def test_damaged_bytes_are_read_or_refused(tmp_path: Path) -> None:
             damaged = bytearray(whole)
             damaged[draw.randrange(len(damaged))] = draw.randrange(256)
             for content in (bytes(damaged), whole[: draw.randrange(len(whole))]):
-                try:
+                with contextlib.suppress(ImportRefused):
                     for run in read(tmp_path, content):
                         read_whole += len(rows_of(run, "csv", default_taxonomy()))
-                except ImportRefused as refused:
-                    assert refused.way_out
     assert read_whole > 200
 
 

@@ -47,16 +47,22 @@ def read(
     return list(read_runs(path, hints or Hints(), tally or Tally()))
 
 
-def minutes(run: ForeignRun) -> list[tuple[str, int, float | None, float | None, float | None]]:
+Told = tuple[str, int, float | None, float | None, float | None]
+
+
+def minutes(run: ForeignRun) -> list[Told]:
     """Step, number, and minutes after noon of being scheduled, started and ended."""
+
+    def after_noon(at: float | None) -> float | None:
+        return None if at is None else (at - NOON_S) / 60
+
     return [
         (
             tried.step,
             tried.attempt,
-            *(
-                None if at is None else (at - NOON_S) / 60
-                for at in (tried.scheduled_at, tried.started_at, tried.ended_at)
-            ),
+            after_noon(tried.scheduled_at),
+            after_noon(tried.started_at),
+            after_noon(tried.ended_at),
         )
         for tried in run.attempts
     ]
@@ -166,7 +172,8 @@ def test_context_holds_scalars_but_no_dates(tmp_path: Path) -> None:
     """A date among a case's attributes may be its end; numbers and words are kept as declared."""
     more = (
         '<int key="amount" value="7"/><string key="channel" value="web"/><boolean key="vip" value="true"/>'
-        '<date key="closed" value="2024-05-02T00:00:00Z"/><id key="uuid" value="1"/><float key="nan" value="NaN"/>'
+        '<date key="closed" value="2024-05-02T00:00:00Z"/><id key="uuid" value="1"/>'
+        '<float key="nan" value="NaN"/>'
     )
     (run,) = read(tmp_path, trace(event("a", 1), more=more))
     assert run.context == {"amount": 7, "channel": "web", "vip": True}
@@ -179,7 +186,7 @@ def test_a_log_names_its_runs_itself_where_it_does(tmp_path: Path) -> None:
 
 
 def test_cases_of_one_name_stay_apart(tmp_path: Path) -> None:
-    """`c1` that begins otherwise is another run, here and in other logs; told twice alike, it gets a number."""
+    """`c1` that begins otherwise is another run, here and elsewhere; told twice alike, it gets a number."""
     first, other, again = read(tmp_path, trace(event("a", 1)) + trace(event("b", 1)) + trace(event("a", 1)))
     assert first.run_id.startswith("c1/")
     assert len({first.run_id, other.run_id}) == 2
@@ -253,9 +260,9 @@ def test_a_gzip_bomb_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_memory_holds_one_case_at_a_time(tmp_path: Path) -> None:
-    """Ten times the cases need no more memory; the ids of cases alone are kept."""
+    """Three times the cases need no more memory; the ids of cases alone are kept."""
     peaks = []
-    for cases in (1_000, 10_000):
+    for cases in (6_000, 20_000):
         path = tmp_path / "log.xes"
         body = "".join(trace(event("a", 1, "start"), event("a", 2), case=f"c{n}") for n in range(cases))
         path.write_text(f"<log>{body}</log>", "utf-8")
@@ -265,7 +272,7 @@ def test_memory_holds_one_case_at_a_time(tmp_path: Path) -> None:
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         assert runs == cases
-    assert peaks[1] - peaks[0] < 10_000 * 300
+    assert peaks[1] - peaks[0] < 14_000 * 300
 
 
 def test_a_huge_case_is_read_in_linear_time(tmp_path: Path) -> None:
@@ -290,7 +297,7 @@ def test_the_first_real_loan_is_read_as_its_file_shows(shared_data: Path) -> Non
 
 @pytest.mark.slow
 def test_all_real_loans_are_read_without_losing_an_event(shared_data: Path) -> None:
-    """13,087 cases; 164,506 COMPLETE events are as many successes, and all 262,200 events are accounted for."""
+    """13,087 cases; 164,506 COMPLETE events are as many successes; all 262,200 events are accounted for."""
     tally, outcomes, cases = Tally(), Counter[str](), 0
     for run in read_runs(shared_data / "event_logs" / "bpic2012.xes.gz", Hints(), tally):
         cases += 1

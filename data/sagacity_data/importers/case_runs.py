@@ -90,12 +90,12 @@ class CaseRuns:
             first = min(events, key=lambda event: float("inf") if event.when is None else event.when)
         began = f"{case}\n{first.activity}\n{first.when}".encode("utf-8", "replace")
         digest = hashlib.blake2b(began, digest_size=8)
-        times = self._seen[digest.digest()] = self._seen.get(digest.digest(), 0) + 1
-        if times > 1:
+        told = self._seen[digest.digest()] = self._seen.get(digest.digest(), 0) + 1
+        if told > 1:
             self._tally.notes[
                 "cases have the name and the beginning of an earlier one, and got a number"
             ] += 1
-        return f"{case}/{digest.hexdigest()}" + (f"#{times}" if times > 1 else "")
+        return f"{case}/{digest.hexdigest()}" + (f"#{told}" if told > 1 else "")
 
 
 def _end(items: list[WorkItem], aborted: str) -> tuple[End, str]:

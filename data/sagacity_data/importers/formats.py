@@ -28,6 +28,7 @@ class Format:
 
 
 _JSON: Final = (".json", ".json.gz")
+_JSON_LINES: Final = (*_JSON, ".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")
 
 FORMATS: Final[Mapping[str, Format]] = MappingProxyType(
     {
@@ -37,8 +38,8 @@ FORMATS: Final[Mapping[str, Format]] = MappingProxyType(
             Format("cadence", "cadence", _JSON, "workflow histories of Cadence"),
             Format("stepfunctions", "step_functions", _JSON, "execution histories of AWS Step Functions"),
             Format("conductor", "conductor", _JSON, "workflow executions of Conductor"),
-            Format("otlp", "otlp", _JSON, "traces in OpenTelemetry's JSON"),
-            Format("jaeger", "jaeger", _JSON, "traces as Jaeger's interface saves them"),
+            Format("otlp", "otlp", _JSON_LINES, "traces in OpenTelemetry's JSON"),
+            Format("jaeger", "jaeger", _JSON_LINES, "traces as Jaeger's interface saves them"),
             Format("xes", "event_log_runs", (".xes", ".xes.gz"), "event logs in XES"),
             Format("csv", "csv_logs", (".csv", ".csv.gz", ".tsv", ".tsv.gz"), "event logs as tables"),
         )
