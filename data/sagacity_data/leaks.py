@@ -114,14 +114,15 @@ def _of_values(row: AttemptRow, replayed: StepFeatures, complete: bool) -> Itera
     told = {**replayed, **context_features(row.context)}
     for name, stored in row.features.items():
         of_context = name.startswith(CONTEXT_PREFIX)
-        if not of_context and (name not in replayed or not (complete or name in _WITHOUT_HISTORY)):
+        if not of_context and (name not in replayed or not (complete or name in WITHOUT_HISTORY)):
             continue
-        if not _same(name, stored, told.get(name)):
+        if not agrees(name, stored, told.get(name)):
             yield Leak(LeakKind.DIFFERS, row.run_id, row.step, name, stored, told.get(name))
 
 
-def _same(name: str, stored: float | str, replayed: float | str | None) -> bool:
-    if isinstance(stored, str) or isinstance(replayed, str) or replayed is None:
+def agrees(name: str, stored: float | str | None, replayed: float | str | None) -> bool:
+    """Whether a stored feature is what the replay gives, as far as a replay can know it."""
+    if isinstance(stored, str) or isinstance(replayed, str) or stored is None or replayed is None:
         return stored == replayed
     if name in _UNDER_WAY and stored > replayed:
         return True
@@ -147,7 +148,7 @@ def _deduplicated(found: Iterator[Leak]) -> Iterator[Leak]:
 
 
 _COLUMNS: Final = {field.name: Known(field.metadata["known"]) for field in fields(AttemptRow)}
-_WITHOUT_HISTORY: Final = frozenset(
+WITHOUT_HISTORY: Final = frozenset(
     {"hour_sin", "hour_cos", "weekday", "weekend", "saga_steps", "saga_timeouts_s", "saga_cross_region"}
     | {"saga_compensations", "saga_compensation_cost", "step_kind", "step_region", "step_timeout_s"}
 )

@@ -8,28 +8,16 @@ The history is in memory, without its features; stored features are read day by 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from sagacity_data.leaks import WITHOUT_HISTORY, agrees
 from sagacity_data.replay import launches
 from sagacity_data.rows import NO_FEATURES, AttemptRow, Row, StepFeatures
 from sagacity_data.store import DatasetStore
 from sagacity_data.store_days import DAY_S, UNKNOWN_DAY, day_of, day_start
 from sagacity_data.store_where import Where
 from sagacity_data.validation_findings import Check, Finding, Validation
-
-TOLERANCE: Final = 1e-6
-"""How far a number may be off, in itself or in proportion: another machine's logarithm, nothing more."""
-
-WITHOUT_HISTORY: Final = frozenset(
-    {"hour_sin", "hour_cos", "weekday", "weekend", "saga_steps", "saga_timeouts_s", "saga_cross_region"}
-    | {"saga_compensations", "saga_compensation_cost", "step_kind", "step_region", "step_timeout_s"}
-)
-"""What the definition and the calendar give."""
-
-UNDER_WAY: Final = frozenset({"runs_in_flight", "service_in_flight"})
-"""They may be more than a replay can know: what has not ended has no row yet."""
 
 NAMED_MAX: Final = 3
 """How many features one finding names."""
@@ -123,13 +111,5 @@ def _differences(told: Mapping[str, Any], known: StepFeatures, *, whole: bool) -
     for name, value in told.items():
         if name not in known:
             yield f"{name} is stored as {value!r} and history gives none"
-        elif (whole or name in WITHOUT_HISTORY) and not _same(name, value, known[name]):
+        elif (whole or name in WITHOUT_HISTORY) and not agrees(name, value, known[name]):
             yield f"{name} is stored as {value!r} and history before the launch gives {known[name]!r}"
-
-
-def _same(name: str, told: Any, known: float | str) -> bool:
-    if isinstance(told, str) or isinstance(known, str) or told is None:
-        return bool(told == known)
-    if name in UNDER_WAY and told > known:
-        return True
-    return math.isclose(told, known, rel_tol=TOLERANCE, abs_tol=TOLERANCE)

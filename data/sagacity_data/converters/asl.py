@@ -21,13 +21,13 @@ from dataclasses import replace
 from typing import Any, Final
 
 from sagacity_data.converters.asl_differences import differences
-from sagacity_data.converters.asl_names import step_names, unused, usable
 from sagacity_data.converters.asl_numbers import WIDE, Numbers, numbers_of, seconds_in
 from sagacity_data.converters.asl_paths import MainWay, WayBack, Work, main_way
 from sagacity_data.converters.asl_services import called, name_in_arn, region_in_arn, service_of
 from sagacity_data.converters.asl_states import Machine, State, read_machine
 from sagacity_data.converters.asl_undos import Undos, takes_back, undone, undos_of
 from sagacity_data.converters.converted import Converted, ConvertRefused
+from sagacity_data.converters.step_names import step_names, unused, usable
 from sagacity_engine import Compensation, Kind, Saga, SagaRefused, Step, saga_document
 
 _READS: Final = re.compile(r"(get|list|describe|head|query|scan|batchGet)([A-Z]\w*)?")

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sagacity_data.converters.asl_names import step_names, usable
 from sagacity_data.converters.conductor_calls import only_reads, sends_key, service_of
 from sagacity_data.converters.conductor_definitions import (
     Definitions,
@@ -28,6 +27,7 @@ from sagacity_data.converters.conductor_definitions import (
 from sagacity_data.converters.conductor_numbers import Numbers, numbers_of
 from sagacity_data.converters.conductor_paths import Way, Work, all_work, way_through
 from sagacity_data.converters.converted import Converted, ConvertRefused
+from sagacity_data.converters.step_names import step_names, usable
 from sagacity_data.importers.conductor_tasks import COMPUTED
 from sagacity_engine import Approval, Compensation, Kind, OnTimeout, Saga, SagaRefused, Step, saga_document
 from sagacity_engine.rules.number_rules import SECONDS_MAX
