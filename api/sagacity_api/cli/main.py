@@ -26,6 +26,7 @@ from sagacity_api.cli.saga_commands import check, schema
 from sagacity_api.cli.sagas_commands import sagas
 from sagacity_api.cli.serve_command import serve
 from sagacity_api.cli.train_command import train
+from sagacity_api.cli.uplift_command import uplift
 from sagacity_api.environment import SettingRefused, read_environment
 from sagacity_api.exit_codes import MEANINGS, ExitCode
 
@@ -65,7 +66,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (check, plan, predict, record, train, serve, demo, schema):
+for command in (check, plan, predict, record, train, uplift, serve, demo, schema):
     app.command()(command)
 app.add_typer(histories, name="import")
 app.add_typer(data, name="data")

@@ -1,0 +1,1 @@
+"""What advice earns, judged by the runs that were assigned at random to have it or not."""
