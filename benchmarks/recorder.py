@@ -9,8 +9,8 @@ of its own, pinned to one core, and the ways take turns so that a noisy minute h
     idle listener  a listener that does nothing: what the engine's telling costs by itself
     listener       a `RecordingListener` into the dataset's buffer, no features
     with features  the same, with the launch features folded live and kept in every row
-    follower       a process of its own reads the journal (`JournalFollower`), on another core
-    polite         that process on the engine's own core at the lowest priority (nice 19)
+    process        a `RecordingProcess` beside the engine, which may use the other cores: the live recorder
+    polite         a `JournalFollower` on the engine's own core at the lowest priority (nice 19)
 
 The rate is of what the engine ended while it was measured. What was not yet recorded then is recorded
 afterwards: `late` is the share of rows, `behind` the seconds that took; a way whose dataset lacks a row in
@@ -34,7 +34,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-WAYS = ("alone", "idle listener", "listener", "with features", "follower", "polite")
+WAYS = ("alone", "idle listener", "listener", "with features", "process", "polite")
 BAR = 0.9
 WARM_S = 0.5
 PATIENT_S = 300.0
@@ -56,7 +56,7 @@ def main() -> None:
         logging.disable(logging.CRITICAL)
         part, folder, *rest = given.child
         if part == "follow":
-            follow(Path(folder), int(rest[0]), polite=rest[1] == "polite")
+            follow(Path(folder), int(rest[0]))
         else:
             print(json.dumps(asyncio.run(measured(rest[0], Path(folder), given.seconds, given.concurrent))))
         return
@@ -64,7 +64,7 @@ def main() -> None:
     figures: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
     for number in range(given.rounds):
         for way in (*WAYS[number % len(WAYS) :], *WAYS[: number % len(WAYS)]):
-            if way == "follower" and len(cores) == 1:
+            if way == "process" and len(cores) == 1:
                 continue
             figures[way].append(one_round(way, cores, given))
             print(
@@ -77,10 +77,9 @@ def one_round(way: str, cores: list[int], given: argparse.Namespace) -> dict[str
     """One way, measured in processes and a folder of its own."""
     with tempfile.TemporaryDirectory(prefix="recorder-benchmark-") as folder, ExitStack() as stack:
         follower = None
-        if way in ("follower", "polite"):
-            core = cores[0] if way == "follower" else cores[-1]
+        if way == "polite":
             follower = stack.enter_context(
-                subprocess.Popen(child("follow", folder, str(core), way), text=True)
+                subprocess.Popen(child("follow", folder, str(cores[-1])), text=True)
             )
         engine = child("engine", folder, way, seconds=given.seconds, concurrent=given.concurrent)
         done = subprocess.run(engine, check=True, capture_output=True, text=True, timeout=PATIENT_S)
@@ -108,21 +107,21 @@ def child(*part: str, **options: object) -> list[str]:
 
 def rows_in(folder: str) -> int:
     """Rows that the dataset has by now."""
-    from sagacity_data.sinks import Buffer
+    from sagacity_data import AttemptRow, DatasetStore, RunRow
 
-    buffer = Buffer(Path(folder) / "dataset")
-    try:
-        return buffer.count()
-    finally:
-        buffer.close()
+    store = DatasetStore(Path(folder) / "dataset")
+    return sum(batch.num_rows for kind in (AttemptRow, RunRow) for batch in store.scan(kind, ["run_id"]))
 
 
 async def measured(way: str, folder: Path, seconds: float, concurrent: int) -> dict[str, float]:
     """The engine's rate under one way of recording."""
     from sagacity_data import LaunchFeatures, Recorder
-    from sagacity_data.sinks import CompactionPolicy, DatasetSink, RecordingListener
+    from sagacity_data.sinks import CompactionPolicy, DatasetSink, RecordingListener, RecordingProcess
     from sagacity_engine import Engine, SqliteJournal
 
+    beside = RecordingProcess(folder / "runs.db", folder / "dataset")
+    if way == "process":
+        beside.start()  # Before this process keeps to one core: its child need not.
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     recording = None
     listeners: list[Any] = []
@@ -157,10 +156,14 @@ async def measured(way: str, folder: Path, seconds: float, concurrent: int) -> d
         began = time.perf_counter()
         if recording is not None:
             late = 1 - recording.counts().written / (ran * (STEPS + 1))
+        elif way == "process":
+            late = 1 - beside.counts().rows / (ran * (STEPS + 1))
         engine.listeners.drain(PATIENT_S)
         if recording is not None:
             recording.close(PATIENT_S)
-        behind_s, cpu_s = time.perf_counter() - began, time.process_time() - cpu
+        cpu_s = time.process_time() - cpu
+    beside.close(PATIENT_S)
+    behind_s = time.perf_counter() - began
     return {
         "per_s": sagas / took_s,
         "sagas_in_all": ran,
@@ -189,11 +192,10 @@ def five_steps() -> Any:
     return saga.bind()
 
 
-def follow(folder: Path, core: int, *, polite: bool) -> None:
+def follow(folder: Path, core: int) -> None:
     """Follows the journal until it is told to stop, then to its end."""
     os.sched_setaffinity(0, {core})
-    if polite:
-        os.nice(19)
+    os.nice(19)
     from sagacity_data.sinks import CompactionPolicy, DatasetSink, JournalFollower
     from sagacity_engine import JournalRefused, SqliteJournal
 

@@ -6,18 +6,21 @@ from sagacity_data.sinks.compaction import CompactionPolicy, DatasetSink, compac
 from sagacity_data.sinks.listener import RecordingCounts, RecordingListener, RecordingPolicy
 from sagacity_data.sinks.port import MemorySink, RowRefused, RowSink
 from sagacity_data.sinks.postgres import PostgresSink
+from sagacity_data.sinks.process import FollowedCounts, RecordingProcess
 
 __all__ = [
     "Buffer",
     "CaughtUp",
     "CompactionPolicy",
     "DatasetSink",
+    "FollowedCounts",
     "JournalFollower",
     "MemorySink",
     "PostgresSink",
     "RecordingCounts",
     "RecordingListener",
     "RecordingPolicy",
+    "RecordingProcess",
     "RowRefused",
     "RowSink",
     "buffered_rows",

@@ -1,0 +1,107 @@
+"""The other side of `RecordingProcess`: follows a journal until its standard input ends.
+
+The input ends when the process that started this one closes it or dies, however it dies; so a follower never
+outlives its engine. It tells of its progress in one line of JSON per look that found something. Ctrl-C at a
+terminal reaches both processes and is left to the other one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Final
+
+from sagacity_data.errors import DatasetRefused
+from sagacity_data.sinks.catching_up import CaughtUp, JournalFollower
+from sagacity_data.sinks.compaction import DatasetSink
+from sagacity_engine import JournalRefused, SqliteJournal
+
+RETRY_MAX_S: Final = 30.0
+
+Wait = Callable[[float], bool]
+"""Waits so many seconds, or until the input has ended; whether it has."""
+
+
+def follow(
+    journal: Path, dataset: Path, every_s: float, ended: Wait, tell: Callable[[CaughtUp], None]
+) -> None:
+    """Records every run of the journal that ends, until `ended`; waits for a journal to appear.
+
+    While journal or dataset refuse, it tries again, later each time; what refuses to the last is raised.
+    """
+    opened = _opened(journal, every_s, ended)
+    if opened is None:
+        return
+    with closing(opened), closing(DatasetSink(dataset)) as sink:
+        follower = JournalFollower(opened, sink, known=sink.recorded())
+        pause_s = every_s
+        while True:
+            last = ended(pause_s)
+            try:
+                tell(follower.poll())
+                pause_s = every_s
+            except (DatasetRefused, JournalRefused) as refusal:
+                if last:
+                    raise
+                sys.stderr.write(f"{refusal}\n")
+                sys.stderr.flush()
+                pause_s = min(2 * pause_s, RETRY_MAX_S)
+            if last:
+                return
+
+
+def _opened(path: Path, every_s: float, ended: Wait) -> SqliteJournal | None:
+    """The journal, once it can be read; None if there never was one."""
+    last = False
+    while True:
+        if path.exists():
+            journal = SqliteJournal(path, read_only=True)
+            try:
+                journal.open()
+            except JournalRefused:  # Perhaps it is just being made.
+                if last:
+                    raise
+            else:
+                return journal
+        elif last:
+            return None
+        last = ended(every_s)
+
+
+def main(journal: str, dataset: str, every_s: str, nice: str) -> None:
+    """Follows until the standard input ends; totals go to the standard output."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with suppress(OSError):
+        os.nice(int(nice))
+    over = threading.Event()
+    threading.Thread(target=_await_end, args=(over,), daemon=True).start()
+    totals = {"runs": 0, "rows": 0, "refused": 0}
+
+    def tell(done: CaughtUp) -> None:
+        totals["runs"] += done.ended
+        totals["rows"] += done.rows
+        totals["refused"] += len(done.refused)
+        if done.ended or done.refused:
+            sys.stdout.write(f"{json.dumps(totals)}\n")
+            sys.stdout.flush()
+
+    try:
+        follow(Path(journal), Path(dataset), float(every_s), over.wait, tell)
+    except (DatasetRefused, JournalRefused) as refusal:
+        sys.exit(str(refusal))
+
+
+def _await_end(over: threading.Event) -> None:
+    while sys.stdin.buffer.read(4096):
+        pass
+    over.set()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
