@@ -28,7 +28,7 @@ class SourceRefused(Exception):
 
 def bundle_counsel(bundle_folder: Path, dataset_folder: Path | None) -> Counsel:
     """Answers with a bundle, warmed with the history of a dataset; raises `SourceRefused`."""
-    from sagacity_models.base_rates import BaseRateForecaster
+    from sagacity_models.base_rate_forecaster import BaseRateForecaster
     from sagacity_models.forecaster import BundleForecaster
 
     import_module("sagacity_optimizer")  # now, so that the first question does not wait for it
@@ -43,7 +43,8 @@ def bundle_counsel(bundle_folder: Path, dataset_folder: Path | None) -> Counsel:
 
 def prior_counsel() -> Counsel:
     """Answers without any history: every step at the same stated prior rates. Marked as a fallback."""
-    from sagacity_models.base_rates import BaseRateForecaster, BaseRates
+    from sagacity_models.base_rate_forecaster import BaseRateForecaster
+    from sagacity_models.base_rates import BaseRates
 
     forecaster = BaseRateForecaster(BaseRates.estimate({}), "priors")
     return Counsel(forecaster, Model(version="priors", kind="priors"), fallback=True)

@@ -1,9 +1,13 @@
 """Mean rates per step: what a forecast says when it knows nothing about this particular run.
 
 They are the fallback of every learned model, what a model must beat to be used, and the whole knowledge of
-the policy that optimises without learning. Each is shrunk towards its pooled value over all steps, and that
-towards a weak stated prior, so that a step seen twice is never called perfect and an unknown step gets
-pooled rates.
+the policy that optimises without learning. Few cases are drawn towards what is known more widely:
+
+    a step -> its service, in all saga types -> its saga type -> everything -> a weak stated prior
+
+so that a step seen twice is never called perfect. A step nobody has seen has the rates of its service, else
+of its saga type, else of everything, and they say which (`level`) and how much that was (`first_attempts`).
+A level that holds nothing but the step itself is passed over: the same evidence must not count twice.
 
 A timed-out attempt counts as not refused: what became of it is unknown, refusals are quick, and its
 duration is treated as censored. How far retries help follows from the step's `HealthLaw`. Plans act on the
@@ -13,14 +17,14 @@ class that an engine *sees*, so refusals that hindsight knows to be permanent ca
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Final
 
 from sagacity_engine.errors import FailureClass
-from sagacity_engine.saga import Saga
 from sagacity_models.censored import Durations, fit_latency
-from sagacity_models.forecast import Latency, Regime, SagaForecast, StepForecast, UndoForecast
+from sagacity_models.forecast import Latency, Regime, UndoForecast
 from sagacity_models.health import HealthLaw, Met, fit_health
 from sagacity_models.shrinkage import shrunk, shrunk_shares, strength_of
 
@@ -70,9 +74,18 @@ class StepEvidence:
         )
 
 
+class Level(StrEnum):
+    """How widely the cases behind a rate were gathered."""
+
+    STEP = "step"
+    SERVICE = "service"
+    SAGA = "saga"
+    ALL = "all"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepRates:
-    """The rates of one step. `first_attempts` is how much was seen."""
+    """The rates of one step, from `first_attempts` cases of it or, if it is unknown, of its `level`."""
 
     refusal: float
     shares: Mapping[FailureClass, float]
@@ -82,12 +95,14 @@ class StepRates:
     refusal_latency: Latency
     undo: UndoForecast
     first_attempts: int = 0
+    level: Level = Level.STEP
 
     def regimes(
         self,
         refusal: float | None = None,
         shares: Mapping[FailureClass, float] | None = None,
         latency: Latency | None = None,
+        refusal_latency: Latency | None = None,
     ) -> tuple[Regime, ...]:
         """The regimes of these rates, or of a model's numbers in place of some of them."""
         told = self.shares if shares is None else shares
@@ -95,73 +110,99 @@ class StepRates:
             self.refusal if refusal is None else refusal,
             told.get(FailureClass.PERMANENT, 0.0),
             self.latency if latency is None else latency,
-            self.refusal_latency,
+            self.refusal_latency if refusal_latency is None else refusal_latency,
             self.permanent_seen,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class BaseRates:
-    """Rates by step key, and those of a step nobody has seen."""
+    """Rates by step key, by service and by saga type, and those of a step of which nothing is known."""
 
     steps: Mapping[str, StepRates]
     pooled: StepRates
+    services: Mapping[str, StepRates] = field(default_factory=dict)
+    sagas: Mapping[str, StepRates] = field(default_factory=dict)
 
-    def of(self, saga: str, step: str) -> StepRates:
-        """The step's rates, or the pooled ones."""
-        return self.steps.get(step_key(saga, step), self.pooled)
+    def of(self, saga: str, step: str, service: str = "") -> StepRates:
+        """The step's rates, or the nearest that are known."""
+        return self.of_key(step_key(saga, step), service)
+
+    def of_key(self, key: str, service: str = "") -> StepRates:
+        """The same by the step's key."""
+        return (
+            self.steps.get(key) or self.services.get(service) or self.sagas.get(saga_of(key)) or self.pooled
+        )
 
     @classmethod
-    def estimate(cls, evidence: Mapping[str, StepEvidence]) -> BaseRates:
-        """The shrunk rates of steps, by `step_key`."""
-        whole = sum((evidence[key] for key in sorted(evidence)), StepEvidence())
-        pooled = _pooled(whole)
+    def estimate(
+        cls, evidence: Mapping[str, StepEvidence], services: Mapping[str, str] | None = None
+    ) -> BaseRates:
+        """The shrunk rates of steps, by `step_key`; `services` tells whose service each step calls."""
+        told = services or {}
         strengths = (
             strength_of([(each.first_refusals, each.first_attempts) for each in evidence.values()]),
             strength_of([(each.undo_failures, each.undos) for each in evidence.values()]),
         )
-        return cls({key: _rates(evidence[key], pooled, *strengths) for key in sorted(evidence)}, pooled)
+        pooled = _pooled(_sum(evidence, evidence))
+        by_saga, by_service = grouped(evidence, saga_of), grouped(evidence, lambda key: told.get(key, ""))
+        sagas = {
+            saga: _rates(_sum(evidence, keys), pooled, *strengths, level=Level.SAGA)
+            for saga, keys in by_saga.items()
+        }
+        owned = {
+            service: _rates(_sum(evidence, keys), pooled, *strengths, level=Level.SERVICE)
+            for service, keys in by_service.items()
+        }
+        steps: dict[str, StepRates] = {}
+        for key in sorted(evidence):
+            parent, alike = pooled, by_saga[saga_of(key)]
+            if 1 < len(alike) < len(evidence):
+                parent = sagas[saga_of(key)]
+            served = by_service.get(told.get(key, ""), ())
+            if 1 < len(served) < len(evidence):
+                parent = _rates(_sum(evidence, served), parent, *strengths)
+            steps[key] = _rates(evidence[key], parent, *strengths)
+        return cls(steps, pooled, owned, sagas)
 
     def as_json(self) -> dict[str, Any]:
         """The rates as JSON values; `from_json` reads them back."""
         return {
             "pooled": _rates_as_json(self.pooled),
-            "steps": {key: _rates_as_json(rates) for key, rates in self.steps.items()},
+            **{
+                level: {key: _rates_as_json(rates) for key, rates in known.items()}
+                for level, known in zip(_LEVELS, (self.steps, self.services, self.sagas), strict=True)
+            },
         }
 
     @classmethod
     def from_json(cls, written: Mapping[str, Any]) -> BaseRates:
         """The rates that `as_json` wrote."""
-        return cls(
-            {str(key): _rates_from_json(rates) for key, rates in written["steps"].items()},
-            _rates_from_json(written["pooled"]),
+        steps, services, sagas = (
+            {str(key): _rates_from_json(rates) for key, rates in written[level].items()} for level in _LEVELS
         )
+        return cls(steps, _rates_from_json(written["pooled"]), services, sagas)
 
 
-class BaseRateForecaster:
-    """Forecasts that are the same for every run of a saga: its steps' mean rates."""
+_LEVELS: Final = ("steps", "services", "sagas")
 
-    def __init__(self, rates: BaseRates, version: str = "base-rates") -> None:
-        self._rates = rates
-        self._version = version
-        self._last: tuple[str, SagaForecast] | None = None  # The latest definition's, as callers ask in rows.
 
-    def forecast(self, saga: Saga, context: Mapping[str, object], at: float) -> SagaForecast:
-        """The mean rates of the saga's steps; neither `context` nor `at` (seconds since 1970) matters.
+def saga_of(key: str) -> str:
+    """The saga type in a step's key."""
+    return key.partition("/")[0]
 
-        Asked again for the same definition, it answers with the same object.
-        """
-        del context, at
-        if self._last is None or self._last[0] != saga.definition_hash:
-            self._last = saga.definition_hash, self._means(saga)
-        return self._last[1]
 
-    def _means(self, saga: Saga) -> SagaForecast:
-        steps: dict[str, StepForecast] = {}
-        for name in saga.names:
-            rates = self._rates.of(saga.name, name)
-            steps[name] = StepForecast(regimes=rates.regimes(), undo=rates.undo)
-        return SagaForecast(steps=steps, model_version=self._version)
+def grouped(keys: Iterable[str], group: Callable[[str], str]) -> dict[str, list[str]]:
+    """The keys of each group, sorted; those of no group ("") are left out."""
+    groups: dict[str, list[str]] = {}
+    for key in sorted(keys):
+        if name := group(key):
+            groups.setdefault(name, []).append(key)
+    return groups
+
+
+def _sum(evidence: Mapping[str, StepEvidence], keys: Iterable[str]) -> StepEvidence:
+    return sum((evidence[key] for key in sorted(keys)), StepEvidence())
 
 
 def _pooled(whole: StepEvidence) -> StepRates:
@@ -178,6 +219,7 @@ def _pooled(whole: StepEvidence) -> StepRates:
             fit_latency(whole.undo_durations, latency, LATENCY_CALLS),
         ),
         first_attempts=whole.first_attempts,
+        level=Level.ALL,
     )
 
 
@@ -189,7 +231,14 @@ def _shares(whole: StepEvidence) -> dict[FailureClass, float]:
     return shrunk_shares(whole.classes, dict.fromkeys(CLASSES, 1 / len(CLASSES)), PRIOR_CASES)
 
 
-def _rates(evidence: StepEvidence, pooled: StepRates, refusals: float, undos: float) -> StepRates:
+def _rates(
+    evidence: StepEvidence,
+    pooled: StepRates,
+    refusals: float,
+    undos: float,
+    *,
+    level: Level = Level.STEP,
+) -> StepRates:
     return StepRates(
         refusal=shrunk(evidence.first_refusals, evidence.first_attempts, pooled.refusal, refusals),
         shares=shrunk_shares(evidence.classes, pooled.shares, SHARES_CASES),
@@ -202,6 +251,7 @@ def _rates(evidence: StepEvidence, pooled: StepRates, refusals: float, undos: fl
             fit_latency(evidence.undo_durations, pooled.undo.latency, LATENCY_CALLS),
         ),
         first_attempts=evidence.first_attempts,
+        level=level,
     )
 
 
@@ -216,6 +266,7 @@ def _rates_as_json(rates: StepRates) -> dict[str, Any]:
         "undo_failure": rates.undo.failure_probability,
         "undo_latency": _latency_as_json(rates.undo.latency),
         "first_attempts": rates.first_attempts,
+        "level": rates.level,
     }
 
 
@@ -229,6 +280,7 @@ def _rates_from_json(written: Mapping[str, Any]) -> StepRates:
         refusal_latency=_latency_from_json(written["refusal_latency"]),
         undo=UndoForecast(float(written["undo_failure"]), _latency_from_json(written["undo_latency"])),
         first_attempts=int(written["first_attempts"]),
+        level=Level(written["level"]),
     )
 
 

@@ -17,9 +17,10 @@ from sagacity_models.base_rates import BaseRates
 from sagacity_models.boosted import BoostedModel
 from sagacity_models.bundle_files import canonical, parse, read_folder, refuse, version_of, write_folder
 from sagacity_models.calibration import read_calibration
+from sagacity_models.durations import DurationModel
 from sagacity_models.encoding import FeatureEncoding
 from sagacity_models.linear import LinearModel
-from sagacity_models.step_models import Cause, DurationModel, Recipe, RefusalModel
+from sagacity_models.step_models import Cause, Recipe, RefusalModel
 
 _JSON_FILES = ("base_rates.json", "encoding.json", "service.json", "request.json", "durations.json")
 _WRITTEN = frozenset(
@@ -86,12 +87,9 @@ def _texts(bundle: Bundle) -> dict[str, str]:
     texts = {
         "base_rates.json": canonical(bundle.base.as_json()),
         "encoding.json": canonical(bundle.encoding.as_json()),
-        "durations.json": canonical({"recipe": bundle.durations.recipe}),
+        **bundle.durations.texts(),
     }
-    boosters = {
-        "duration_median.lgb.txt": bundle.durations.median,
-        "duration_p90.lgb.txt": bundle.durations.p90,
-    }
+    boosters: dict[str, BoostedModel | None] = {}
     for model in (bundle.service, bundle.request):
         texts[f"{model.cause}.json"] = canonical(_refusal_as_json(model))
         boosters[f"{model.cause}.lgb.txt"] = model.boosted
@@ -121,7 +119,7 @@ def _refusal_from_json(
 
 
 def _assembled(folder: Path, manifest: Mapping[str, Any], texts: Mapping[str, str]) -> Bundle:
-    base, encoding, service, request, durations = (parse(folder, name, texts[name]) for name in _JSON_FILES)
+    base, encoding, service, request, _ = (parse(folder, name, texts[name]) for name in _JSON_FILES)
 
     def booster(name: str) -> BoostedModel | None:
         return BoostedModel(texts[name]) if name in texts else None
@@ -131,11 +129,7 @@ def _assembled(folder: Path, manifest: Mapping[str, Any], texts: Mapping[str, st
         encoding=FeatureEncoding.from_json(encoding),
         service=_refusal_from_json(Cause.SERVICE, service, booster("service.lgb.txt")),
         request=_refusal_from_json(Cause.REQUEST, request, booster("request.lgb.txt")),
-        durations=DurationModel(
-            recipe=Recipe(durations["recipe"]),
-            median=booster("duration_median.lgb.txt"),
-            p90=booster("duration_p90.lgb.txt"),
-        ),
+        durations=DurationModel.from_texts(texts),
         facts={name: fact for name, fact in manifest.items() if name not in _WRITTEN},
         version=str(manifest["version"]),
         created_at=str(manifest["created_at"]),

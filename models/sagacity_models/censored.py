@@ -4,7 +4,10 @@ A timed-out call is right-censored: it would have taken *at least* the timeout. 
 the timeout for their duration, makes every service look faster than it is. The censored maximum likelihood of
 a log-normal is found by expectation-maximisation: a censored log-duration is replaced by its conditional mean
 and square given that it exceeds the timeout. Equal timeouts are counted together, so a step is a handful of
-terms per iteration however many calls it had.
+terms per iteration however many calls it had; where timeouts are many, neighbours are counted as one.
+
+A call that was cut off might have ended in a success or in a refusal. It counts for each kind with a weight,
+so that the tail of neither is overstated (`Durations.of`, and `timeout_shares` in training).
 
 A quantile above every timeout in the log is not identified by the data; it follows from the log-normal shape.
 """
@@ -12,7 +15,6 @@ A quantile above every timeout in the log is not identified by the data; it foll
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -24,6 +26,8 @@ SIGMA_MIN: Final = 0.02
 SIGMA_MAX: Final = 3.0
 _ITERATIONS_MAX: Final = 500
 _TOLERANCE: Final = 1e-9
+_LIMITS_MAX: Final = 256
+"""The most timeouts that are told apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,30 +37,51 @@ class Durations:
     count: int = 0
     log_sum: float = 0.0
     log_square_sum: float = 0.0
-    censored: tuple[tuple[float, int], ...] = ()
-    """Logarithms of timeouts, and how many calls each cut off."""
+    censored: tuple[tuple[float, float], ...] = ()
+    """Logarithms of timeouts, and how many calls of this kind each cut off."""
 
     @classmethod
-    def of(cls, seen_s: Iterable[float], timeouts_s: Iterable[float] = ()) -> Durations:
-        """The evidence of durations and of the timeouts that fired, in seconds."""
+    def of(
+        cls, seen_s: Iterable[float], timeouts_s: Iterable[float] = (), timeout_weight: float = 1.0
+    ) -> Durations:
+        """The evidence of durations and of the timeouts that fired, in seconds.
+
+        `timeout_weight` is P(a call that was cut off is of the kind that is told of).
+        """
         logs = [math.log(max(duration, DURATION_MIN_S)) for duration in seen_s]
-        cut = Counter(math.log(max(timeout, DURATION_MIN_S)) for timeout in timeouts_s)
-        return cls(len(logs), math.fsum(logs), math.fsum(x * x for x in logs), tuple(sorted(cut.items())))
+        cut = _counted((math.log(max(timeout, DURATION_MIN_S)), timeout_weight) for timeout in timeouts_s)
+        return cls(len(logs), math.fsum(logs), math.fsum(x * x for x in logs), cut)
 
     @property
-    def calls(self) -> int:
+    def calls(self) -> float:
         """All calls, cut off or not."""
         return self.count + sum(count for _, count in self.censored)
 
     def __add__(self, other: Durations) -> Durations:
-        cut = Counter(dict(self.censored))
-        cut.update(dict(other.censored))
         return Durations(
             self.count + other.count,
             self.log_sum + other.log_sum,
             self.log_square_sum + other.log_square_sum,
-            tuple(sorted(cut.items())),
+            _counted((*self.censored, *other.censored)),
         )
+
+
+def _counted(limits: Iterable[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
+    """Weights of equal limits together, sorted; past `_LIMITS_MAX` limits, of neighbours at their mean."""
+    counts: dict[float, float] = {}
+    for limit, weight in limits:
+        if weight > 0:
+            counts[limit] = counts.get(limit, 0.0) + weight
+    if len(counts) <= _LIMITS_MAX:
+        return tuple(sorted(counts.items()))
+    low = min(counts)
+    width = (max(counts) - low) / _LIMITS_MAX
+    cells: dict[int, list[float]] = {}
+    for limit in sorted(counts):
+        cell = cells.setdefault(min(int((limit - low) / width), _LIMITS_MAX - 1), [0.0, 0.0])
+        cell[0] += limit * counts[limit]
+        cell[1] += counts[limit]
+    return tuple((total / weight, weight) for total, weight in cells.values())
 
 
 def fit_latency(evidence: Durations, prior: Latency, prior_calls: float) -> Latency:

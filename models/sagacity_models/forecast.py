@@ -14,16 +14,22 @@ from dataclasses import dataclass, field
 from statistics import NormalDist
 
 from sagacity_engine.errors import FailureClass
+from sagacity_models.shape import NORMAL, Shape
 
 _NORMAL = NormalDist()
 
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """A log-normal duration: `median_s` in seconds, `sigma` the deviation of its logarithm."""
+    """A duration median_s * exp(sigma * Z): `median_s` in seconds, `sigma` the scale of its logarithm.
+
+    Z follows `shape`; of the default, a log-normal duration, `sigma` is the logarithm's deviation. A `sigma`
+    of 0 is a duration that never varies.
+    """
 
     median_s: float
     sigma: float
+    shape: Shape = NORMAL
 
     def survival(self, t_s: float) -> float:
         """P(duration > t_s)."""
@@ -31,6 +37,8 @@ class Latency:
             return 1.0
         if self.sigma <= 0:
             return float(t_s < self.median_s)
+        if self.shape.levels:
+            return self.shape.survival(math.log(t_s / self.median_s) / self.sigma)
         return 0.5 * math.erfc((math.log(t_s / self.median_s)) / (self.sigma * math.sqrt(2)))
 
     def mean_until(self, t_s: float) -> float:
@@ -44,12 +52,20 @@ class Latency:
         if self.sigma <= 0:
             return min(self.median_s, t_s)
         z = math.log(t_s / self.median_s) / self.sigma
+        if self.shape.levels:
+            return self.median_s * self.shape.mean_until(self.sigma, z)
         below = 0.5 * math.erfc(-(z - self.sigma) / math.sqrt(2))
         return self.median_s * math.exp(self.sigma**2 / 2) * below + t_s * self.survival(t_s)
 
     def quantile(self, level: float) -> float:
         """The duration below which a share `level` (in (0, 1)) of calls ends."""
+        if self.shape.levels:
+            return self.median_s * math.exp(self.sigma * self.shape.quantile(level))
         return self.median_s * math.exp(self.sigma * _NORMAL.inv_cdf(level))
+
+    def done_by(self, t_s: float) -> float:
+        """P(duration <= t_s)."""
+        return 1.0 - self.survival(t_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +107,17 @@ class StepForecast:
     def failure_probability(self) -> float:
         """P(the first attempt is definitely refused)."""
         return sum(regime.weight * regime.failure_probability for regime in self.regimes)
+
+    def done_by(self, t_s: float) -> float:
+        """P(the first attempt has been answered, by success or refusal, `t_s` seconds after its start)."""
+        return sum(
+            regime.weight
+            * (
+                (1 - regime.failure_probability) * regime.latency.done_by(t_s)
+                + regime.failure_probability * regime.failure_latency.done_by(t_s)
+            )
+            for regime in self.regimes
+        )
 
     @property
     def class_shares(self) -> dict[FailureClass, float]:

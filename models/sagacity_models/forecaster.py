@@ -50,13 +50,13 @@ class BundleForecaster:
         told = self._features.features(saga, context, at)
         rows = self.rows(saga, told)
         service, request = bundle.service.probabilities(rows), bundle.request.probabilities(rows)
-        latencies = bundle.durations.latencies(rows)
+        latencies = bundle.durations.pairs(rows)
         steps: dict[str, StepForecast] = {}
         notes: dict[str, str] = {}
         for place, name in enumerate(saga.names):
             rates = rows.rates[place]
             refusal, hopeless = composed(service[place], request[place])
-            regimes = rates.regimes(refusal, {FailureClass.PERMANENT: hopeless}, latencies[place])
+            regimes = rates.regimes(refusal, {FailureClass.PERMANENT: hopeless}, *latencies[place])
             steps[name] = StepForecast(regimes=regimes, undo=rates.undo)
             notes[name] = self._note(rows, place, (service[place], request[place]), told[name])
         return SagaForecast(steps=steps, model_version=bundle.version, notes=notes)
@@ -72,7 +72,7 @@ class BundleForecaster:
             key = step_key(saga.name, name)
             features = {**told[name], STEP_FEATURE: key}
             keys.append(key)
-            rates.append(base.steps.get(key, base.pooled))
+            rates.append(base.of_key(key, saga.by_name[name].service))
             tree = encoding.tree_row(features)
             trees.append(tree)
             designs.append(encoding.design_row(tree))

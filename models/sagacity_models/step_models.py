@@ -1,33 +1,24 @@
-"""The learned models of a bundle: two causes of a refused first attempt, and how long success takes.
+"""The learned models of refusals: two causes why a first attempt is refused.
 
 A first attempt is refused because the *service* fails or because the *request* is hopeless; what foretells
 the one says little of the other, so each cause has a model of its own, and the classes of a refusal follow
 from both. Every model carries which recipe was chosen for it, and each recipe starts from the base rates:
-trees predict what must be *added* to the base logit (or log-duration), and a linear model is the pooled
-slopes plus the step's own deviation. A step that no model knows therefore gets its base rate, moved by what
-is true of steps in general. `BASE` means that history carried no signal: the base rates themselves.
+trees predict what must be *added* to the base logit, and a linear model is the pooled slopes plus the step's
+own deviation. A step that no model knows therefore gets its base rate, moved by what is true of steps in
+general. `BASE` means that history carried no signal: the base rates themselves.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
 
 from sagacity_engine.errors import FailureClass
 from sagacity_models.base_rates import StepRates
 from sagacity_models.boosted import BoostedModel
 from sagacity_models.calibration import Calibration, Identity
-from sagacity_models.censored import SIGMA_MAX, SIGMA_MIN
-from sagacity_models.forecast import Latency
 from sagacity_models.linear import LinearModel, logistic, logit
-
-Z90: Final = 1.2815515655446004
-"""The standard normal's 90 % quantile."""
-LOG_STEP_MAX: Final = 4.0
-"""A learned duration is at most exp(4), some fifty times, away from the step's base."""
 
 
 class Recipe(StrEnum):
@@ -109,32 +100,3 @@ class RefusalModel:
     def linear_of(self, key: str) -> LinearModel | None:
         """What the step adds to its base logit; of a step nobody has seen, what steps add in general."""
         return self.linear.get(key, self.pooled)
-
-
-@dataclass(frozen=True, slots=True)
-class DurationModel:
-    """The log-normal duration of success, through its median and 90 % quantile, relative to the base's."""
-
-    recipe: Recipe = Recipe.BASE
-    median: BoostedModel | None = None
-    p90: BoostedModel | None = None
-
-    def latencies(self, rows: StepRows) -> list[Latency]:
-        """One latency per step."""
-        if self.recipe is Recipe.BASE:
-            return [rates.latency for rates in rows.rates]
-        assert self.median is not None  # a bundle with this recipe was refused without its boosters
-        assert self.p90 is not None
-        added = zip(self.median.scores(rows.trees), self.p90.scores(rows.trees), strict=True)
-        return [
-            moved(rates.latency, median[0], p90[0])
-            for rates, (median, p90) in zip(rows.rates, added, strict=True)
-        ]
-
-
-def moved(base: Latency, median: float, p90: float) -> Latency:
-    """The log-normal whose log-median and log-p90 are those of `base` plus the two numbers."""
-    low = min(max(median, -LOG_STEP_MAX), LOG_STEP_MAX)
-    high = min(max(p90, -LOG_STEP_MAX), LOG_STEP_MAX)
-    sigma = min(max(base.sigma + (high - low) / Z90, SIGMA_MIN), SIGMA_MAX)
-    return Latency(base.median_s * math.exp(low), sigma)

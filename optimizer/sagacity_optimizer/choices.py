@@ -6,6 +6,7 @@ import itertools
 import math
 
 from sagacity_engine.plan import StepPlan
+from sagacity_engine.retry import RetryPolicy
 from sagacity_engine.saga import Step
 from sagacity_models.forecast import Latency, StepForecast
 from sagacity_optimizer.outcomes import CLASSES, UNKNOWN, Flags
@@ -13,7 +14,10 @@ from sagacity_optimizer.problem import Problem
 
 QUANTILES = (0.9, 0.99, 0.999)
 TIMEOUTS_MAX = 6
+"""One more where the latency has a shape of its own: where to give up a stall and start anew."""
 ATTEMPTS_CHOICES_MAX = 8
+_OVERHEAD_MIN = 0.05
+"""Starting anew is never free, or no call would be waited for."""
 
 
 def timeout_choices(step: Step, problem: Problem, own: StepPlan) -> tuple[float, ...]:
@@ -25,11 +29,24 @@ def timeout_choices(step: Step, problem: Problem, own: StepPlan) -> tuple[float,
     low, high = bounds
     candidates = [own_s]
     latency = slowest_latency(problem.forecast.steps[step.name])
-    for value in (*(latency.quantile(level) for level in QUANTILES), high, low):
+    restarts = _restarts_s(latency, own.retry)
+    for value in (*restarts, *(latency.quantile(level) for level in QUANTILES), high, low):
         rounded = min(high, max(low, _three_digits(value)))
         if rounded not in candidates:
             candidates.append(rounded)
-    return tuple(candidates[:TIMEOUTS_MAX])
+    return tuple(candidates[: TIMEOUTS_MAX + len(restarts)])
+
+
+def _restarts_s(latency: Latency, retry: RetryPolicy) -> tuple[float, ...]:
+    """The timeout from which starting anew is quicker than waiting, for a shape that no quantile suits.
+
+    A stall begins at a level of its own, so that a fixed one may lie inside it: the hazard tells.
+    """
+    if latency.shape.is_normal or latency.sigma <= 0:
+        return ()
+    overhead = _three_digits(max(retry.ceiling_s(1) / 2 / latency.median_s, _OVERHEAD_MIN))
+    height = latency.shape.restart_height(latency.sigma, overhead)
+    return (latency.median_s * math.exp(latency.sigma * height),)
 
 
 def slowest_latency(forecast: StepForecast) -> Latency:

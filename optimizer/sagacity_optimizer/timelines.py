@@ -16,7 +16,7 @@ import numpy.typing as npt
 from sagacity_engine.plan import StepPlan
 from sagacity_engine.saga import Step
 from sagacity_models.forecast import StepForecast
-from sagacity_optimizer.normal import normal_quantiles
+from sagacity_models.shape_arrays import heights_at
 from sagacity_optimizer.outcomes import UNKNOWN, attempt_laws, half_ceilings_s, retry_rules
 
 Floats = npt.NDArray[np.float64]
@@ -180,5 +180,5 @@ class Chain:
                 here = (state // 2 == number) & kind
                 if here.any():
                     level = strata[here] * (1 - latency.survival(self.timeout_s))
-                    took[here] = latency.median_s * np.exp(latency.sigma * normal_quantiles(level))
+                    took[here] = latency.median_s * np.exp(latency.sigma * heights_at(latency.shape, level))
         return np.asarray(np.minimum(took, self.timeout_s))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from sagacity_optimizer.normal import normal_quantiles
+from sagacity_models.shape_arrays import heights_at, normal_quantiles
 
 if TYPE_CHECKING:
     from sagacity_engine.saga import Step
@@ -41,14 +41,18 @@ def sampled(
     laws = [forecast.steps[steps[i].name].undo for i in rows]
     median = np.array([law.latency.median_s for law in laws])[:, None]
     sigma = np.array([law.latency.sigma for law in laws])[:, None]
+    shaped = [place for place, law in enumerate(laws) if not law.latency.shape.is_normal]
     fails = np.array([law.failure_probability for law in laws])[:, None]
     timeout = np.array([policy.start_to_close_timeout_s if policy else 0.0 for policy in policies])[:, None]
     most = max((policy.retry.maximum_attempts if policy else 1) for policy in policies)
     total = np.zeros((len(rows), COLUMNS))
     live = np.ones((len(rows), COLUMNS), dtype=bool)
     for attempt in range(1, most + 1):
-        normals, chances, waits = _draws(len(steps), attempt)
-        took = median * np.exp(sigma * normals[rows])
+        levels, normals, chances, waits = _draws(len(steps), attempt)
+        heights = normals[rows]
+        for place in shaped:
+            heights[place] = heights_at(laws[place].latency.shape, levels[rows[place]])
+        took = median * np.exp(sigma * heights)
         total += np.where(live, np.minimum(took, timeout), 0.0)
         left = np.array(
             [policy is not None and attempt < policy.retry.maximum_attempts for policy in policies]
@@ -81,9 +85,10 @@ def longest_paths(durations: Floats, before: Sequence[Sequence[int]], order: Seq
 
 
 @lru_cache(maxsize=64)
-def _draws(rows: int, attempt: int) -> tuple[Floats, Floats, Floats]:
-    """Normals, chances and wait shares of one attempt; each row of the first two is stratified."""
+def _draws(rows: int, attempt: int) -> tuple[Floats, Floats, Floats, Floats]:
+    """Levels, the normals at them, chances and wait shares of one attempt; but for the last, stratified."""
     generator = np.random.default_rng((SEED, rows, attempt))
     strata = (np.arange(COLUMNS) + 0.5) / COLUMNS
     shuffled = generator.permuted(np.tile(strata, (2 * rows, 1)), axis=1)
-    return normal_quantiles(shuffled[:rows]), shuffled[rows:], generator.random((rows, COLUMNS))
+    normals, waits = normal_quantiles(shuffled[:rows]), generator.random((rows, COLUMNS))
+    return shuffled[:rows], normals, shuffled[rows:], waits

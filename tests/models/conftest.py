@@ -13,9 +13,10 @@ from sagacity_models.boosted import BoostedModel
 from sagacity_models.bundle import Bundle, stamped
 from sagacity_models.calibration import Platt
 from sagacity_models.censored import Durations
+from sagacity_models.durations import DurationModel
 from sagacity_models.encoding import FeatureEncoding, Features, columns_of
 from sagacity_models.linear import LinearModel
-from sagacity_models.step_models import Cause, DurationModel, Recipe, RefusalModel
+from sagacity_models.step_models import Cause, Recipe, RefusalModel
 
 
 class FixedFeatures:

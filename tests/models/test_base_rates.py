@@ -6,7 +6,8 @@ import random
 import pytest
 
 from sagacity_engine import FailureClass, Saga, Step
-from sagacity_models.base_rates import BaseRateForecaster, BaseRates, StepEvidence
+from sagacity_models.base_rate_forecaster import BaseRateForecaster
+from sagacity_models.base_rates import BaseRates, Level, StepEvidence
 from sagacity_models.censored import Durations, fit_latency
 from sagacity_models.forecast import Latency
 from sagacity_models.shrinkage import STRENGTH_MAX, shrunk_shares, strength_of
@@ -111,3 +112,41 @@ def test_evidence_adds_up() -> None:
     whole = Durations.of([1.0, 2.0, 3.0], [5.0, 5.0])
     parts = Durations.of([1.0, 2.0], [5.0]) + Durations.of([3.0], [5.0])
     assert fit_latency(whole, Latency(1, 1), 1.0) == fit_latency(parts, Latency(1, 1), 1.0)
+
+
+def test_an_unknown_step_has_the_nearest_rates() -> None:
+    """A new step has its service's rates, else its saga type's, else all, and they say from how much."""
+    told = {
+        "trip/pay": evidence(300, 1_000),
+        "stay/pay": evidence(290, 1_000),
+        "stay/room": evidence(10, 1_000),
+    }
+    rates = BaseRates.estimate(told, {"trip/pay": "bank", "stay/pay": "bank", "stay/room": "hotel"})
+    known = rates.of("trip", "pay", "bank")
+    assert (known.level, known.first_attempts) == (Level.STEP, 1_000)
+    bank, stay, other = (
+        rates.of("loan", "refund", "bank"),
+        rates.of("stay", "dine", "kitchen"),
+        rates.of("loan", "post", "mail"),
+    )
+    assert (bank.level, bank.first_attempts) == (Level.SERVICE, 2_000)
+    assert bank.refusal == pytest.approx(0.295, abs=0.01)
+    assert (stay.level, stay.first_attempts) == (Level.SAGA, 2_000)
+    assert stay.refusal == pytest.approx(0.15, abs=0.01)
+    assert (other.level, other.first_attempts) == (Level.ALL, 3_000)
+
+
+def test_a_step_seen_twice_leans_on_its_service() -> None:
+    """Two cases say little: the rate is near that of the service elsewhere, not near the mean of all."""
+    told = {f"trip/{name}": evidence(5, 1_000) for name in "abcdef"}
+    told |= {"stay/pay": evidence(300, 1_000), "trip/pay": evidence(0, 2)}
+    owners = {key: "bank" if key.endswith("pay") else key for key in told}
+    assert BaseRates.estimate(told, owners).steps["trip/pay"].refusal > 0.15
+    assert BaseRates.estimate(told).steps["trip/pay"].refusal < 0.05
+
+
+def test_the_same_evidence_does_not_count_twice() -> None:
+    """A service and a saga type that hold one step only change nothing of what it is drawn towards."""
+    told = {"trip/pay": evidence(5, 10), "stay/room": evidence(10, 1_000), "loan/sign": evidence(10, 1_000)}
+    owners = {"trip/pay": "bank", "stay/room": "hotel", "loan/sign": "law"}
+    assert BaseRates.estimate(told, owners).steps == BaseRates.estimate(told).steps

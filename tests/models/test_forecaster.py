@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from sagacity_engine import FailureClass, Saga, Step
-from sagacity_models.base_rates import BaseRateForecaster
+from sagacity_models.base_rate_forecaster import BaseRateForecaster
 from sagacity_models.bundle import Bundle, save_bundle
+from sagacity_models.durations import DurationModel
 from sagacity_models.forecast import SagaForecast
 from sagacity_models.forecaster import BundleForecaster, FeatureSource
-from sagacity_models.step_models import Cause, DurationModel, Recipe, RefusalModel
+from sagacity_models.step_models import Cause, Recipe, RefusalModel
 
 Context = Mapping[str, str | float | bool]
 

@@ -222,6 +222,8 @@ class _Simulation:
         heapq.heappush(self.queue, (when, self.events, what, name))
 
     def _duration(self, latency: Latency) -> float:
+        if not latency.shape.is_normal:
+            return latency.quantile(1 - self.generator.random())
         return latency.median_s * math.exp(latency.sigma * self.generator.gauss(0, 1))
 
     def _committed(self) -> bool:

@@ -10,7 +10,8 @@ from sagacity_engine.document import read_saga
 from sagacity_engine.errors import SagaRefused
 from sagacity_engine.plan import author_plan
 from sagacity_engine.saga import Saga
-from sagacity_models.base_rates import BaseRateForecaster, BaseRates
+from sagacity_models.base_rate_forecaster import BaseRateForecaster
+from sagacity_models.base_rates import BaseRates
 from sagacity_optimizer.advisor import ModelAdvisor
 from sagacity_optimizer.propose import optimize
 

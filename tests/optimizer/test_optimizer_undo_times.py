@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sagacity_optimizer.normal import normal_quantiles
+from sagacity_models.shape_arrays import normal_quantiles
 from sagacity_optimizer.problem import Problem
 from sagacity_optimizer.rollback import Done
 

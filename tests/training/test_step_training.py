@@ -67,8 +67,8 @@ def test_classes_and_durations_are_found(result: TrainingResult) -> None:
     base, chosen = scores(result, "classes")
     assert chosen["log_loss"] < base["log_loss"] - 0.03
     base, chosen = scores(result, "durations")
-    assert chosen["pinball_median"] < base["pinball_median"]
-    assert chosen["share_within_p90"] == pytest.approx(0.9, abs=0.03)
+    assert chosen["pinball_p50"] < base["pinball_p50"]
+    assert chosen["coverage_p90"] == pytest.approx(0.9, abs=0.03)
 
 
 def test_the_served_forecast_is_near_the_truth(history: Any, result: TrainingResult) -> None:

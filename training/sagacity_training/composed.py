@@ -58,7 +58,7 @@ def _classes(select: Matrices, base: BaseRates, service: Array, request: Array, 
     import numpy as np
 
     places = [n for n, row in enumerate(select.rows) if row.failure_class is not None]
-    rates = [base.steps.get(select.rows[n].key, base.pooled) for n in places]
+    rates = [base.of_key(select.rows[n].key, select.rows[n].first.service) for n in places]
     labels = [CLASSES.index(each) for n in places if (each := select.rows[n].failure_class) is not None]
     outcomes = np.array(labels, dtype=np.int64)
     shape = len(places), len(CLASSES)

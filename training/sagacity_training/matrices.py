@@ -65,9 +65,9 @@ class Matrices:
 
     def based(self, base: BaseRates, value: Callable[[StepRates], float]) -> Array:
         """One number per row that only depends on the base rates of its step."""
-        by_key = {key: value(rates) for key, rates in base.steps.items()}
-        other = value(base.pooled)
-        return self.told(lambda row: by_key.get(row.key, other))
+        known = {(row.key, row.first.service) for row in self.rows}
+        values = {place: value(base.of_key(*place)) for place in known}
+        return self.told(lambda row: values[row.key, row.first.service])
 
 
 def encode(table: StepTable, columns: Columns, encoding: FeatureEncoding) -> Matrices:

@@ -63,7 +63,7 @@ class Stage:
     def of(cls, learnt: StepTable, cut: float, table: StepTable, columns: Columns) -> Stage:
         """`learnt` is the beginning of `table`: both are in the order of launch."""
         encoding = FeatureEncoding.learn({name: values[: len(learnt)] for name, values in columns.items()})
-        base = BaseRates.estimate(evidence_of(learnt, cut))
+        base = BaseRates.estimate(evidence_of(learnt, cut), {row.key: row.first.service for row in learnt})
         return cls(base, encoding, encode(table, columns, encoding))
 
 
@@ -72,6 +72,10 @@ WHEN: Final[dict[str, tuple[Callable[[StepRow], bool], Callable[[StepRow], float
     Cause.SERVICE: (lambda _: True, lambda row: row.cause_known_at),
     Cause.REQUEST: (lambda row: not row.refused_for(Cause.SERVICE), lambda row: row.cause_known_at),
     "durations": (lambda row: row.duration_s is not None, lambda row: row.known_at),
+    "refusal durations": (
+        lambda row: row.ended_s is not None and not row.succeeded,
+        lambda row: row.known_at,
+    ),
 }
 """Per target: which rows hold it, and since when each does."""
 

@@ -71,6 +71,21 @@ class StepRow:
         return max(math.inf if end is None else end for end in ends)
 
     @property
+    def succeeded(self) -> bool:
+        """Whether the first attempt succeeded."""
+        return self.first.outcome is AttemptOutcome.SUCCEEDED
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether our timeout cut the first attempt off."""
+        return self.first.outcome is AttemptOutcome.TIMED_OUT
+
+    @property
+    def ended_s(self) -> float | None:
+        """How long the first attempt took, or the timeout that cut it off; None where neither is known."""
+        return self.first.timeout_s if self.cut_off else self.first.duration_s
+
+    @property
     def duration_s(self) -> float | None:
         """How long success took, or the timeout that cut it off; None where neither is known."""
         if self.first.outcome is AttemptOutcome.TIMED_OUT:
@@ -144,10 +159,31 @@ def evidence_of(rows: Iterable[StepRow], cut: float = math.inf) -> dict[str, Ste
     for row in rows:
         if row.known_at <= cut:
             by_key[row.key].append(row)
-    return {key: _evidence(each, cut) for key, each in sorted(by_key.items())}
+    keys = sorted(by_key)
+    shares = _refused_timeouts([by_key[key] for key in keys])
+    return {key: _evidence(by_key[key], cut, share) for key, share in zip(keys, shares, strict=True)}
 
 
-def _evidence(rows: Sequence[StepRow], cut: float) -> StepEvidence:
+def _refused_timeouts(steps: Sequence[Sequence[StepRow]]) -> list[float]:
+    """Per step, P(a call that was cut off would have been refused)."""
+    import numpy as np
+
+    from sagacity_training.survival import timeout_shares
+
+    ended = [
+        (code, row.first.duration_s, row.refused)
+        for code, rows in enumerate(steps)
+        for row in rows
+        if not row.cut_off and row.first.duration_s is not None
+    ]
+    codes, seconds, refused = zip(*ended, strict=True) if ended else ((), (), ())
+    shares = timeout_shares(
+        np.array(codes, dtype=np.int64), np.array(seconds), np.array(refused, dtype=np.bool_), len(steps)
+    )
+    return [float(share) for share in shares]
+
+
+def _evidence(rows: Sequence[StepRow], cut: float, refused_timeouts: float) -> StepEvidence:
     told = StepEvidence(first_attempts=len(rows), first_refusals=sum(row.refused for row in rows))
     for row in rows:
         failure_class = row.failure_class if row.class_known_at <= cut else None
@@ -156,11 +192,11 @@ def _evidence(rows: Sequence[StepRow], cut: float) -> StepEvidence:
         if failure_class is FailureClass.PERMANENT:
             told.permanent_seen[row.first.failure_class or FailureClass.UNKNOWN] += 1
         told.met[_met(row, failure_class, cut)] += 1
-    told.durations, told.refusal_durations = _durations([row.first for row in rows])
+    told.durations, told.refusal_durations = _durations([row.first for row in rows], refused_timeouts)
     undos = [undo for row in rows for undo in row.undos if _ended_by(undo, cut)]
     told.undos = len(undos)
     told.undo_failures = sum(undo.outcome is AttemptOutcome.FAILED for undo in undos)
-    told.undo_durations, _ = _durations(undos)
+    told.undo_durations, _ = _durations(undos, 0.0)
     return told
 
 
@@ -188,12 +224,15 @@ def _ended_by(row: AttemptRow, cut: float) -> bool:
     return row.ended_at is not None and row.ended_at <= cut
 
 
-def _durations(attempts: Sequence[AttemptRow]) -> tuple[Durations, Durations]:
-    """Of successes, cut off by timeouts; and of refusals."""
+def _durations(attempts: Sequence[AttemptRow], refused_timeouts: float) -> tuple[Durations, Durations]:
+    """Of successes and of refusals; a call that our timeout cut off counts for both, by its chances."""
     seen: dict[AttemptOutcome, list[float]] = defaultdict(list)
     for row in attempts:
         duration = row.timeout_s if row.outcome is AttemptOutcome.TIMED_OUT else row.duration_s
         if duration is not None:
             seen[row.outcome].append(duration)
     successes, timeouts = seen[AttemptOutcome.SUCCEEDED], seen[AttemptOutcome.TIMED_OUT]
-    return Durations.of(successes, timeouts), Durations.of(seen[AttemptOutcome.FAILED])
+    return (
+        Durations.of(successes, timeouts, 1 - refused_timeouts),
+        Durations.of(seen[AttemptOutcome.FAILED], timeouts, refused_timeouts),
+    )

@@ -148,8 +148,8 @@ def _fitted(
         targets.append(target)
         forecasts.append(forecast(figures.seen_by(cause, judged)))
     tell("learning durations")
-    sliced, whole = stages.of("durations")
-    durations, target = train_durations(sliced, figures.base, whole, served.base, seed)
+    kinds = stages.of("durations"), stages.of("refusal durations")
+    durations, target = train_durations(*kinds, figures.base, served.base, seed=seed)
     fitted = any(each.choice.recipe is not Recipe.BASE for each in targets)
     both = composed_targets(judged, figures.base, *forecasts, fitted=fitted)
     told = [*both, *targets, target]

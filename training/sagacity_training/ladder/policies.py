@@ -22,7 +22,7 @@ from sagacity_engine.machine.run_state import RunState
 from sagacity_engine.saga import Saga
 from sagacity_engine.virtual.host import Listener, Planner
 from sagacity_engine.worlds import World
-from sagacity_models.base_rates import BaseRateForecaster
+from sagacity_models.base_rate_forecaster import BaseRateForecaster
 from sagacity_models.bundle import load_bundle
 from sagacity_models.forecaster import BundleForecaster
 from sagacity_optimizer.advisor import ModelAdvisor
