@@ -1,12 +1,12 @@
 """One file read by its reader as an import would, and everything a reader promises held against it."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
 from sagacity_data.event_log import ImportRefused
-from sagacity_data.importers import FORMATS, Hints, Tally, rows_of
+from sagacity_data.importers import FORMATS, ForeignRun, Hints, JoiningReader, Reader, Tally, rows_of
 from sagacity_data.rows import AttemptRow, Row, RunRow
 from sagacity_data.taxonomy import Taxonomy
 
@@ -23,7 +23,7 @@ def read(name: str, path: Path, taxonomy: Taxonomy) -> str:
     """`read` or `refused`; whatever else is raised is a mistake of the reader."""
     tally = Tally()
     try:
-        for run in FORMATS[name].reader()(path, HINTS, tally):
+        for run in runs_of(FORMATS[name].reader(), path, tally):
             rows = rows_of(run, name, taxonomy)
             _require(bool(run.run_id), "a run without an id")
             _require_sound(rows)
@@ -34,6 +34,13 @@ def read(name: str, path: Path, taxonomy: Taxonomy) -> str:
     finally:
         _require(all(isinstance(key, str) for key in (*tally.skipped, *tally.notes)), "a tally of no names")
     return "read"
+
+
+def runs_of(reader: Reader, path: Path, tally: Tally) -> Iterator[ForeignRun]:
+    """All that an import of this one file would be given."""
+    yield from reader(path, HINTS, tally)
+    if isinstance(reader, JoiningReader):
+        yield from reader.left(HINTS, tally, every=True)
 
 
 def _require_sound(rows: list[Row]) -> None:

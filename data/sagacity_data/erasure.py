@@ -12,37 +12,23 @@ Rows that wait in a sink's buffer are erased first: they could otherwise move in
 from __future__ import annotations
 
 import json
-import shutil
-import uuid
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from sagacity_data.errors import DatasetRefused
-from sagacity_data.row_tables import columns_of, write_table
 from sagacity_data.sinks.buffer import buffered_rows, forget_buffered
 from sagacity_data.store import DESCRIPTION, DatasetStore
-from sagacity_data.store_draft import TABLE_OF, remove_leftovers
+from sagacity_data.store_draft import remove_leftovers
 from sagacity_data.store_lock import writing
-from sagacity_data.store_parts import (
-    REWRITE_PREFIX,
-    Part,
-    begin_change,
-    flush_names,
-    listed_parts,
-    mend,
-    named_part,
-    replace_list,
-)
-from sagacity_data.store_reading import holds, part_batches
-from sagacity_data.store_where import Where, matching
+from sagacity_data.store_parts import begin_change, listed_parts, mend, replace_list
+from sagacity_data.store_rewriting import answers, rewritten
+from sagacity_data.store_where import Where
 
 ERASED_FILE: Final = "erased.json"
 WAIT_S: Final = 600.0
 """How long an erasure waits for a writer."""
-
-KIND_OF: Final[dict[str, type[Any]]] = {table: kind for kind, table in TABLE_OF.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,80 +79,38 @@ def _rewrite(folder: Path, where: Where, buffered: int) -> Erased:
     """The erasure itself; nobody else writes meanwhile."""
     parts = listed_parts(folder)
     begin_change(folder)
-    drafts = folder / f"{REWRITE_PREFIX}{uuid.uuid4().hex}"
-    counts = Counter[str]()
-    kept: list[Part] = []
-    gone: list[Part] = []
-    try:
-        drafts.mkdir()
-        for part in parts:
-            left = _left(folder, part, where, drafts)
-            kept += [left] if left is not None else []
-            if left is not part:
-                gone.append(part)
-                counts[part.table] += part.rows - (left.rows if left is not None else 0)
-        if gone:
+    with rewritten(folder, parts, where) as anew:
+        if anew.gone:
             _remember(folder)
-            replace_list(folder, kept)
-    finally:
-        shutil.rmtree(drafts, ignore_errors=True)
-        mend(folder, always=True)
-    for part in gone:
-        _drop_day(folder / part.name)
+            replace_list(folder, anew.kept)
     return Erased(
-        attempts=counts["attempts"],
-        runs=counts["runs"],
+        attempts=anew.rows["attempts"],
+        runs=anew.rows["runs"],
         buffered=buffered,
-        files_removed=len(parts) - len(kept),
-        files_rewritten=len(gone) - (len(parts) - len(kept)),
+        files_removed=len(parts) - len(anew.kept),
+        files_rewritten=len(anew.gone) - (len(parts) - len(anew.kept)),
         bytes_before=sum(part.bytes for part in parts),
-        bytes_after=sum(part.bytes for part in kept),
+        bytes_after=sum(part.bytes for part in anew.kept),
     )
-
-
-def _left(folder: Path, part: Part, where: Where, drafts: Path) -> Part | None:
-    """The part itself when nothing in it answers, else a new one of the rest, None when there is no rest."""
-    kind = KIND_OF[part.table]
-    if _answers(folder, part, where) == 0:
-        return part
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    batches = list(part_batches(folder / part.name, kind, list(columns_of(kind))))
-    rest = [batch.filter(pc.call_function("invert", [matching(kind, batch, where)])) for batch in batches]
-    table = pa.Table.from_batches(rest)
-    if table.num_rows == 0:
-        return None
-    draft = drafts / "part.parquet"
-    write_table(draft, table)
-    return named_part(folder, draft, Path(part.name).parent.as_posix(), table.num_rows)
-
-
-def _answers(folder: Path, part: Part, where: Where) -> int:
-    """How many rows of a part answer; a part that cannot hold any is not opened."""
-    kind = KIND_OF[part.table]
-    if not holds(part, kind, where):
-        return 0
-    return sum(batch.num_rows for batch in part_batches(folder / part.name, kind, ["run_id"], where))
 
 
 def _counted(folder: Path, where: Where, buffered: int) -> Erased:
     """What would go."""
     parts = listed_parts(folder)
     counts = Counter[str]()
-    removed = rewritten = 0
+    removed = partly = 0
     for part in parts:
-        answers = _answers(folder, part, where)
-        counts[part.table] += answers
-        removed += answers == part.rows
-        rewritten += 0 < answers < part.rows
+        rows = answers(folder, part, where)
+        counts[part.table] += rows
+        removed += rows == part.rows
+        partly += 0 < rows < part.rows
     size = sum(part.bytes for part in parts)
     return Erased(
         attempts=counts["attempts"],
         runs=counts["runs"],
         buffered=buffered,
         files_removed=removed,
-        files_rewritten=rewritten,
+        files_rewritten=partly,
         bytes_before=size,
         bytes_after=size,
         dry_run=True,
@@ -197,10 +141,3 @@ def _remember(folder: Path) -> None:
     draft = folder / f".{ERASED_FILE}"
     draft.write_text(json.dumps({"erasures": erasures(folder) + 1}) + "\n", "utf-8")
     draft.replace(folder / ERASED_FILE)
-
-
-def _drop_day(part: Path) -> None:
-    """Removes the folder of a day that holds nothing any more."""
-    if part.parent.is_dir() and not any(part.parent.iterdir()):
-        part.parent.rmdir()
-        flush_names(part.parent.parent)

@@ -4,7 +4,8 @@ One label per run and step that was attempted and whose first attempt did not su
 attempted is no label; nor is an attempt that tells nothing of its participant (cut off by a crash, cancelled,
 still open), nor one that never was called because the run had turned back: collateral damage is no failure.
 Trust rises from hindsight over the error's own words (`taxonomy`) and the participant's declared class (other
-than unknown) to the user's own word. Hindsight asks in turn:
+than unknown) to the user's own word, given as a label or as a rule that knew the error's words. Hindsight
+asks in turn:
 
 | what happened next | kind |
 |---|---|
@@ -91,7 +92,8 @@ def label(rows: Iterable[Row], user: Iterable[Label] = ()) -> list[Label]:
     for key, tries in sorted(by_step.items()):
         tries.sort(key=lambda row: row.attempt)
         if tries[0].outcome is not AttemptOutcome.SUCCEEDED:
-            labels.append(said.get(key) or _declared(tries) or _worded(tries) or _hindsight(tries, around))
+            known = said.get(key) or _ruled(tries) or _declared(tries) or _worded(tries)
+            labels.append(known or _hindsight(tries, around))
     return labels
 
 
@@ -101,6 +103,14 @@ def _is_collateral(row: AttemptRow) -> bool:
 
 
 _TURNED_BACK: Final = ("the run turned back", "the engine closed")
+
+
+def _ruled(tries: list[AttemptRow]) -> Label | None:
+    """The first kind that a rule of the user's told."""
+    for row in tries:
+        if row.kind_source is LabelSource.USER and row.failure_kind not in (None, FailureKind.UNKNOWN):
+            return _label(row, row.failure_kind, LabelSource.USER, row.kind_known_at)
+    return None
 
 
 def _declared(tries: list[AttemptRow]) -> Label | None:

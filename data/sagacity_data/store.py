@@ -8,10 +8,11 @@
     buffer.db                                 a recorder's rows that are in no file yet, read with the others
     erased.json                               how often rows were erased
 
-A run's rows lie under the UTC day of its launch (`day=unknown` when that is missing). Files are never
-changed: rows are written into hidden files that begin to count together, so a failing write leaves what was
-there, and a reader sees an addition whole or not at all. Adding again is harmless: reading keeps, of several
-rows with the same identity, the one that was written first. Writers take turns; any number of readers.
+A run's rows lie under the UTC day of its launch (`day=unknown` when that is missing). An import writes those
+days of a month that have few rows together (`day=YYYY-MM`); they are read and deleted the same. Files are
+never changed: rows are written into hidden files that begin to count together, so a failing write leaves what
+was there, and a reader sees an addition whole or not at all. Adding again is harmless: reading keeps, of
+several rows with the same identity, the one written first. Writers take turns; any number of readers.
 """
 
 from __future__ import annotations
@@ -76,9 +77,12 @@ class DatasetStore:
             finally:
                 draft.unlink(missing_ok=True)
 
-    def adding(self) -> StoreDraft:
-        """Rows to be added in bounded memory; nothing of them counts before `keep`. Use as a context."""
-        return StoreDraft(self.folder, self.create)
+    def adding(self, *, by_month: bool = False) -> StoreDraft:
+        """Rows to be added in bounded memory; nothing of them counts before `keep`. Use as a context.
+
+        `by_month` writes the days of a month that have few rows together: for history that comes at once.
+        """
+        return StoreDraft(self.folder, self.create, by_month=by_month)
 
     def append(self, rows: Iterable[Row]) -> None:
         """Adds rows, all or none; when it returns, all of them are on the disk.

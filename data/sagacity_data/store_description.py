@@ -16,8 +16,8 @@ from typing import Any, Final
 from sagacity_data.errors import DatasetRefused
 from sagacity_data.row_tables import ROWS_PER_GROUP, schema_of, table_of
 from sagacity_data.rows import SCHEMA_VERSION, AttemptRow, RunRow
-from sagacity_data.store_draft import TABLE_OF
 from sagacity_data.store_identities import KEYS
+from sagacity_data.store_parts import TABLE_OF
 from sagacity_data.store_reading import Sources, part_batches
 from sagacity_data.store_where import EVERYTHING
 

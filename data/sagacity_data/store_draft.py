@@ -4,6 +4,12 @@ Rows gather in memory, by table and day; when `ROWS_HELD` are together, the full
 folder of the draft, so memory stays bounded whatever is added. `keep` gives all files their names and then
 makes them count with one line (`store_parts`). A killed writer leaves its hidden folder, whose lock is free
 from then on: the next writer removes it.
+
+Rows may take the place of what the dataset holds of their runs: then one rename of the list makes the new
+files count and the old rows not, and a writer killed before it has changed nothing.
+
+History that comes at once and has few rows a day is written by month (`by_month`), for a file costs as much
+as some hundred rows; days of a month that have many keep files of their own (`store_days`).
 """
 
 from __future__ import annotations
@@ -18,19 +24,31 @@ from typing import IO, Any, Final, Self
 
 from sagacity_data.errors import DatasetRefused
 from sagacity_data.row_tables import write_rows
-from sagacity_data.rows import AttemptRow, Row, RunRow
-from sagacity_data.store_days import day_of
+from sagacity_data.rows import Row
+from sagacity_data.store_days import day_of, divided, month_of
 from sagacity_data.store_lock import taken, writing
-from sagacity_data.store_parts import add_to_list, begin_change, end_change, flush_names, mend, named_part
+from sagacity_data.store_parts import (
+    TABLE_OF,
+    Part,
+    add_to_list,
+    begin_change,
+    end_change,
+    flush_names,
+    listed_parts,
+    mend,
+    named_part,
+    replace_list,
+)
+from sagacity_data.store_rewriting import rewritten
+from sagacity_data.store_where import Where
 
 ROWS_HELD: Final = 20_000
 """The most rows of a draft in memory, and the most in one part."""
 
-TABLE_OF: Final[dict[type, str]] = {AttemptRow: "attempts", RunRow: "runs"}
 _PREFIX: Final = ".draft-"
 
 Place = tuple[type, str]
-"""A kind of row and a day: what one part holds."""
+"""A kind of row and a day, or a month."""
 
 
 class StoreDraft:
@@ -39,9 +57,10 @@ class StoreDraft:
     Whatever was not kept when it is left is gone. One thread at a time.
     """
 
-    def __init__(self, folder: Path, begin: Callable[[], None]) -> None:
+    def __init__(self, folder: Path, begin: Callable[[], None], *, by_month: bool = False) -> None:
         self._store = folder
         self._begin = begin
+        self._by_month = by_month
         self._folder: Path | None = None
         self._lock: IO[str] | None = None
         self._held: dict[Place, dict[Any, Row]] = {}
@@ -62,15 +81,19 @@ class StoreDraft:
     def add(self, rows: Iterable[Row]) -> None:
         """Rows that `keep` is to make part of the dataset. Raises `DatasetRefused` if the disk refuses."""
         for row in rows:
-            held = self._held.setdefault((type(row), day_of(row.launch_at)), {})
+            day = day_of(row.launch_at)
+            place = (type(row), month_of(day) if self._by_month else day)
+            held = self._held.setdefault(place, {})
             if row.key not in held:
                 held[row.key] = row
                 self._count += 1
                 if self._count >= ROWS_HELD:
                     self._write_until(ROWS_HELD // 2)
 
-    def keep(self) -> None:
+    def keep(self, instead_of: Iterable[str] = ()) -> None:
         """All rows added so far, or none, are in the dataset and on the disk when this returns.
+
+        What the dataset holds of the runs `instead_of` is gone from the same moment on.
 
         Raises `DatasetRefused` when the disk refuses; then they have to be added again. What is added after
         that is kept by the next call.
@@ -87,8 +110,16 @@ class StoreDraft:
                 flush_names(self._store / name)
                 flush_names((self._store / name).parent)
             flush_names(self._store)
-            add_to_list(self._store, parts)
+            self._publish(parts, frozenset(instead_of))
             end_change(self._store)
+
+    def _publish(self, parts: list[Part], instead_of: frozenset[str]) -> None:
+        if not instead_of:
+            add_to_list(self._store, parts)
+            return
+        listed = listed_parts(self._store)
+        with rewritten(self._store, listed, Where(run_ids=instead_of)) as anew:
+            replace_list(self._store, [*anew.kept, *parts])
 
     def drop(self) -> None:
         """Forgets every row that was added and not kept."""
@@ -106,10 +137,14 @@ class StoreDraft:
 
     def _write(self, place: Place, rows: list[Any]) -> None:
         kind, day = place
-        with self._refusals():
-            draft = self._own_folder() / f"{len(self._written)}.parquet"
-            write_rows(draft, kind, rows)
-            self._written.append((draft, f"{TABLE_OF[kind]}/day={day}", len(rows)))
+        days = {day: rows}
+        if self._by_month:
+            days = divided([(day_of(row.launch_at), row) for row in rows])
+        for day, these in days.items():
+            with self._refusals():
+                draft = self._own_folder() / f"{len(self._written)}.parquet"
+                write_rows(draft, kind, these)
+                self._written.append((draft, f"{TABLE_OF[kind]}/day={day}", len(these)))
 
     def _own_folder(self) -> Path:
         if self._folder is None:

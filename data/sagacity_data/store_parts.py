@@ -21,9 +21,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from sagacity_data.errors import DatasetRefused
+from sagacity_data.rows import AttemptRow, RunRow
 
 LIST_FILE: Final = "parts.jsonl"
-TABLES: Final = ("attempts", "runs")
+TABLE_OF: Final[dict[type, str]] = {AttemptRow: "attempts", RunRow: "runs"}
+TABLES: Final = tuple(TABLE_OF.values())
+KIND_OF: Final[dict[str, type[Any]]] = {table: kind for kind, table in TABLE_OF.items()}
 PARTS_PER_LINE: Final = 1_000
 DIGEST_DIGITS: Final = 16
 """How much of the SHA-256 of its content a part has in its name."""
@@ -34,7 +37,10 @@ _UNFINISHED: Final = ".unfinished"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One file of rows: `name` is its path inside the dataset, `table/day=DAY/part-...parquet`."""
+    """One file of rows: `name` is its path inside the dataset, `table/day=DAY/part-...parquet`.
+
+    The day may be a month, too: see `store_days`.
+    """
 
     name: str
     rows: int
@@ -51,7 +57,7 @@ class Part:
 
     @property
     def day(self) -> str:
-        """The UTC day of launch of all its rows, or `unknown`.
+        """The UTC day or month of launch of all its rows, or `unknown`.
 
         >>> Part("runs/day=2026-01-31/part-1.parquet", 1, 1).day
         '2026-01-31'

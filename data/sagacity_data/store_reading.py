@@ -2,8 +2,9 @@
 
 Days that cannot hold an answer are not opened, row groups whose range of values excludes one are passed
 over, and only the columns that are asked for are read. Batches come one at a time, so memory is bounded by
-one row group and by the identities of one day (eight bytes each, and the names of its runs), which is what it
-takes to keep the row that was written first and to pass over the others of the same identity.
+one row group and by the identities of one day (of one month, where days of it lie together; eight bytes each,
+and the names of the runs), which is what it takes to keep the row that was written first and to pass over the
+others of the same identity.
 """
 
 from __future__ import annotations
@@ -11,18 +12,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import groupby
-from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
 from sagacity_data.errors import DatasetRefused
 from sagacity_data.row_tables import ROWS_PER_GROUP, columns_of, rows_of, schema_of
 from sagacity_data.rows import AttemptRow, RunRow
-from sagacity_data.store_days import UNKNOWN_DAY, day_within
-from sagacity_data.store_draft import TABLE_OF
+from sagacity_data.store_days import UNKNOWN_DAY, day_within, together
 from sagacity_data.store_identities import KEYS, Firsts, Late
-from sagacity_data.store_parts import Part
+from sagacity_data.store_parts import TABLE_OF, Part
 from sagacity_data.store_where import EVERYTHING, Where, expression
 
 R = TypeVar("R", AttemptRow, RunRow)
@@ -55,16 +53,17 @@ def read_batches(
 ) -> Iterator[tuple[Path, Any]]:
     """The rows that are asked for as Arrow record batches, each with the file it is from.
 
-    They come by day and, within a day, in the order of writing; last those in no part yet. Of several rows
-    with one identity the first comes: of those under one day, or of all if `across_days`. Raises
-    `DatasetRefused` when a part is damaged or not ours, `PartGone` when it is not there.
+    They come by day (by month, where days of it lie together) and, within one, in the order of writing; last
+    those in no part yet. Of several rows with one identity the first comes: of those under one day or such a
+    month, or of all if `across_days`. Raises `DatasetRefused` when a part is damaged or not ours, `PartGone`
+    when it is not there.
     """
     keys: tuple[str, ...] = KEYS[kind]
     read = [*dict.fromkeys((*names, *keys))]
     chosen = by_day(part for part in sources.parts if holds(part, kind, where))
     late = Late(kind, sources.answering(kind, where))
     firsts = Firsts(keys)
-    for _, under in groupby(chosen, key=attrgetter("day")):
+    for under in chosen:
         firsts = firsts if across_days else Firsts(keys)
         for part in under:
             path = sources.folder / part.name
@@ -125,9 +124,17 @@ def holds(part: Part, kind: type[Any], where: Where) -> bool:
     return part.table == TABLE_OF[kind] and day_within(part.day, where.since, where.until)
 
 
-def by_day(parts: Iterable[Part]) -> list[Part]:
-    """The parts by day, unknown days last, and within a day in the order of writing."""
-    return sorted(parts, key=lambda part: (part.day == UNKNOWN_DAY, part.day))
+def by_day(parts: Iterable[Part]) -> list[list[Part]]:
+    """The parts of each day in the order of writing, unknown days last.
+
+    Where days of a month lie together, all parts of the month do: a run is in one list only.
+    """
+    listed = list(parts)
+    read_with = together(part.day for part in listed)
+    apart: dict[str, list[Part]] = {}
+    for part in listed:
+        apart.setdefault(read_with[part.day], []).append(part)
+    return [apart[day] for day in sorted(apart, key=lambda day: (day == UNKNOWN_DAY, day))]
 
 
 def _check_columns(path: Path, found: Any, kind: type[Any]) -> None:

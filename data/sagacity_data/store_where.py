@@ -14,7 +14,7 @@ class Where:
     """Which rows are asked for: all by default, else those to which everything that is given applies.
 
     `since` and `until` bound the launch, [since, until) in s since 1970 UTC; a row without a launch is read
-    only when neither is given. `service` is asked of attempts alone.
+    only when neither is given. `service` is asked of attempts alone; `run_ids` asks for any of several runs.
     """
 
     since: float | None = None
@@ -23,10 +23,11 @@ class Where:
     tenant: str | None = None
     service: str | None = None
     run_id: str | None = None
+    run_ids: frozenset[str] | None = None
 
     def answers(self, row: AttemptRow | RunRow) -> bool:
         """Whether a row is asked for."""
-        if not self._spans(row.launch_at):
+        if not self._spans(row.launch_at) or not (self.run_ids is None or row.run_id in self.run_ids):
             return False
         if self.service is not None and isinstance(row, AttemptRow) and row.service != self.service:
             return False
@@ -54,6 +55,10 @@ def matching(kind: type[Any], batch: Any, where: Where) -> Any:
         mask = pc.call_function(
             "and", [mask, getattr(pc, compare)(batch.column(name), wanted).fill_null(False)]
         )
+    if where.run_ids is not None:
+        these = pc.SetLookupOptions(pa.array(sorted(where.run_ids), pa.string()))
+        one_of = pc.call_function("is_in", [batch.column("run_id")], these)
+        mask = pc.call_function("and", [mask, one_of])
     return mask
 
 
@@ -73,6 +78,8 @@ def expression(kind: type[Any], where: Where) -> Any:
     import pyarrow.compute as pc
 
     whole = None
+    if where.run_ids is not None:
+        whole = pc.field("run_id").isin(sorted(where.run_ids))
     for name, compare, wanted in _asked(kind, where):
         one = getattr(pc, compare)(pc.field(name), pc.scalar(wanted))
         whole = one if whole is None else whole & one

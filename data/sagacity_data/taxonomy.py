@@ -1,9 +1,10 @@
 """What an error's type, status and words tell of the kind of failure, and the words without what differs.
 
 The rules are data: `taxonomy.json` beside this file holds ours, and users put rules of their own, in the same
-form, before them. A rule is a regular expression over the error's type (or status), its words, or either (the
-type also with its CamelCase apart); the first that matches decides. Nothing is concluded from a bare timeout
-but that it was slow, and from an error that no rule knows nothing at all.
+form, before them, and what these tell is their own word, which nothing overrules (`labels`). A rule is a
+regular expression over the error's type (or status), its words, or either (the type also with its CamelCase
+apart); the first that matches decides. One that tells `unknown` keeps the rules after it from deciding.
+Nothing is concluded from a bare timeout but that it was slow, and from an error that no rule knows nothing.
 
 Only the first `WORDS_MAX` characters are looked at, so that no text takes long.
 """
@@ -13,13 +14,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import resources
 from typing import Any, Final, Literal, get_args
 
 from sagacity_data.errors import TaxonomyRefused
-from sagacity_data.failure_kinds import FailureKind
+from sagacity_data.failure_kinds import FailureKind, LabelSource
 
 WORDS_MAX: Final = 2_000
 MESSAGE_MAX: Final = 300
@@ -39,6 +40,7 @@ class Rule:
     kind: FailureKind
     on: On
     match: re.Pattern[str]
+    source: LabelSource = LabelSource.TAXONOMY  # Whose rule it is.
 
 
 class Taxonomy:
@@ -55,10 +57,16 @@ class Taxonomy:
         >>> default_taxonomy().kind_of("Http503", "come back later")
         <FailureKind.OVERLOAD: 'overload'>
         """
-        told = self._known(error_type[:WORDS_MAX], message[:WORDS_MAX])
-        if told is FailureKind.UNKNOWN and timed_out:
-            return FailureKind.SLOW
-        return told
+        return self.told(error_type, message, timed_out=timed_out)[0]
+
+    def told(
+        self, error_type: str, message: str, *, timed_out: bool = False
+    ) -> tuple[FailureKind, LabelSource]:
+        """The same, with who says so: the user where a rule of theirs told the kind."""
+        kind, source = self._known(error_type[:WORDS_MAX], message[:WORDS_MAX])
+        if kind is not FailureKind.UNKNOWN:
+            return kind, source
+        return (FailureKind.SLOW if timed_out else kind), LabelSource.TAXONOMY
 
     def templated(self, message: str) -> str:
         """The message with what differs from case to case left out, on one line.
@@ -68,19 +76,25 @@ class Taxonomy:
         """
         return self._templates(message[:WORDS_MAX])
 
-    def _decide(self, error_type: str, message: str) -> FailureKind:
+    def _decide(self, error_type: str, message: str) -> tuple[FailureKind, LabelSource]:
         both = f"{error_type}\n{_HUMP.sub(' ', error_type)}\n{message}"
         words = {"type": error_type, "text": message, "either": both}
         for rule in self._rules:
             if rule.match.search(words[rule.on]):
-                return rule.kind
-        return FailureKind.UNKNOWN
+                return rule.kind, rule.source
+        return FailureKind.UNKNOWN, LabelSource.TAXONOMY
 
 
 @lru_cache(1)
 def default_taxonomy() -> Taxonomy:
     """Our own rules."""
     return Taxonomy(default_rules())
+
+
+def users_taxonomy(document: object) -> Taxonomy:
+    """A user's own rules before ours; raises `TaxonomyRefused`."""
+    own = (replace(rule, source=LabelSource.USER) for rule in read_rules(document))
+    return Taxonomy((*own, *default_rules()))
 
 
 def default_rules() -> tuple[Rule, ...]:
@@ -95,22 +109,26 @@ def read_rules(document: object) -> tuple[Rule, ...]:
     if not isinstance(rules, list):
         raise TaxonomyRefused('a taxonomy is {"rules": [{"kind": ..., "on": ..., "match": ...}, ...]}')
     if len(rules) > RULES_MAX:
-        raise TaxonomyRefused(f"{len(rules)} rules; the most is {RULES_MAX}")
+        raise TaxonomyRefused(f"{len(rules)} rules; the most is {RULES_MAX}: join some with |")
     return tuple(_rule(number, rule) for number, rule in enumerate(rules, 1))
 
 
 def _rule(number: int, rule: Any) -> Rule:
     if not isinstance(rule, Mapping) or not isinstance(rule.get("match"), str):
-        raise TaxonomyRefused(f"rule {number} is no mapping with a text `match`")
+        raise TaxonomyRefused(
+            f"rule {number} is no mapping with a text `match`; give each a kind and a match"
+        )
     kind, on = rule.get("kind"), rule.get("on", "either")
     if kind not in tuple(FailureKind):
-        raise TaxonomyRefused(f"rule {number}: kind {kind!r} is none of {', '.join(FailureKind)}")
+        raise TaxonomyRefused(f"rule {number}: kind {str(kind)[:60]!r} is none of {', '.join(FailureKind)}")
     if on not in get_args(On):
-        raise TaxonomyRefused(f"rule {number}: on {on!r} is none of {', '.join(get_args(On))}")
+        raise TaxonomyRefused(f"rule {number}: on {str(on)[:60]!r} is none of {', '.join(get_args(On))}")
     try:
         return Rule(FailureKind(kind), on, re.compile(rule["match"], re.IGNORECASE))
     except (re.error, OverflowError, RecursionError) as problem:
-        raise TaxonomyRefused(f"rule {number}: {rule['match'][:60]!r} is no pattern: {problem}") from None
+        raise TaxonomyRefused(
+            f"rule {number}: {rule['match'][:60]!r} is no pattern: {problem}; mend it"
+        ) from None
 
 
 _HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")

@@ -13,15 +13,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from sagacity_data.erasure import KIND_OF, erasures
+from sagacity_data.erasure import erasures
 from sagacity_data.errors import DatasetRefused
 from sagacity_data.row_tables import columns_of, rows_of
 from sagacity_data.rows import AttemptRow, RunRow
 from sagacity_data.store import DESCRIPTION, DatasetStore
-from sagacity_data.store_days import day_of
+from sagacity_data.store_days import day_of, lies_under
 from sagacity_data.store_definitions import definition_files, read_definition
 from sagacity_data.store_identities import KEYS, Firsts
-from sagacity_data.store_parts import DIGEST_DIGITS, Part, unlisted
+from sagacity_data.store_parts import DIGEST_DIGITS, KIND_OF, Part, unlisted
 from sagacity_data.store_reading import Sources, by_day, part_batches
 from sagacity_data.store_where import EVERYTHING
 from sagacity_data.validation_findings import Check, Damage, Finding, Validation
@@ -78,21 +78,20 @@ def _look_at_files(store: DatasetStore, sources: Sources, report: Validation) ->
 
 def _look_at_rows(sources: Sources, kind: type[Any], report: Validation, runs: _Runs, now: float) -> None:
     """Every row of one kind, each identity once."""
-    firsts, day = Firsts(KEYS[kind]), ""
-    for part in by_day(part for part in sources.parts if KIND_OF[part.table] is kind):
-        if part.day != day:
-            firsts, day = Firsts(KEYS[kind]), part.day
-        try:
-            _check_whole(sources.folder, part)
-            for batch in part_batches(sources.folder / part.name, kind, list(columns_of(kind))):
-                fresh = firsts.of(batch)
-                twice = batch.num_rows - fresh.num_rows
-                if twice:
-                    report.notes["rows with the identity of one written before: not read"] += twice
-                for row in rows_of(kind, fresh):
-                    _look_at(row, part, report, runs, now)
-        except (DatasetRefused, TypeError, ValueError) as problem:
-            report.damaged.append(_damage(sources.folder, sources.folder / part.name, problem))
+    for under in by_day(part for part in sources.parts if KIND_OF[part.table] is kind):
+        firsts = Firsts(KEYS[kind])
+        for part in under:
+            try:
+                _check_whole(sources.folder, part)
+                for batch in part_batches(sources.folder / part.name, kind, list(columns_of(kind))):
+                    fresh = firsts.of(batch)
+                    twice = batch.num_rows - fresh.num_rows
+                    if twice:
+                        report.notes["rows with the identity of one written before: not read"] += twice
+                    for row in rows_of(kind, fresh):
+                        _look_at(row, part, report, runs, now)
+            except (DatasetRefused, TypeError, ValueError) as problem:
+                report.damaged.append(_damage(sources.folder, sources.folder / part.name, problem))
     for row in sources.answering(kind, EVERYTHING):
         _look_at(row, None, report, runs, now)
 
@@ -101,7 +100,7 @@ def _look_at(row: AnyRow, part: Part | None, report: Validation, runs: _Runs, no
     path = BUFFER if part is None else part.name
     for check, words in row_problems(row, now):
         report.found(_finding(check, words, row, path))
-    if part is not None and day_of(row.launch_at) != part.day:
+    if part is not None and not lies_under(row.launch_at, part.day):
         words = f"launch_at {row.launch_at!r} is of {day_of(row.launch_at)}"
         report.found(_finding(Check.DAY, words, row, path))
     if isinstance(row, AttemptRow):

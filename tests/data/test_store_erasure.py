@@ -186,7 +186,7 @@ def test_erasing_of_nothing(tmp_path: Path) -> None:
 
 _KILLED = """
 import os, sys
-from sagacity_data import DatasetStore, erasure, store_parts
+from sagacity_data import DatasetStore, erasure, store_parts, store_rewriting
 from sagacity_data.store_where import Where
 
 calls = int(sys.argv[2])
@@ -201,8 +201,10 @@ def counted(module, name):
         return real(*given, **named)
     setattr(module, name, call)
 
-for name in ("write_table", "named_part", "replace_list", "mend", "flush_names"):
+for name in ("replace_list", "mend"):
     counted(erasure, name)
+for name in ("write_table", "named_part", "mend", "flush_names"):
+    counted(store_rewriting, name)
 counted(store_parts, "flush_names")
 real_unlink = os.unlink
 counted(os, "unlink")

@@ -11,7 +11,7 @@ from random import Random
 
 import pytest
 
-from sagacity_data.importers import FORMATS, Hints, Tally
+from sagacity_data.importers import FORMATS, Tally
 from sagacity_data.taxonomy import default_taxonomy
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,12 +43,13 @@ def _benchmarks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_the_documents_are_read_before_they_are_spoilt(name: str, tmp_path: Path) -> None:
     """Each own document gives runs with the steps it was written with."""
     from benchmarks.import_fuzz.seeds import own_seeds
+    from benchmarks.import_fuzz.trial import runs_of
 
     runs, steps = 0, set[str]()
     for number, content in enumerate(own_seeds(name)):
         path = tmp_path / str(number)
         path.write_bytes(content)
-        for run in FORMATS[name].reader()(path, Hints(), Tally()):
+        for run in runs_of(FORMATS[name].reader(), path, Tally()):
             runs += 1
             steps |= {tried.step for tried in run.attempts}
     least, expected = SAID[name]

@@ -9,7 +9,7 @@ import pytest
 
 from sagacity_data import AttemptOutcome
 from sagacity_data.event_log import ImportRefused
-from sagacity_data.importers import FORMATS, histories
+from sagacity_data.importers import FORMATS, shelf
 from sagacity_data.importers.foreign_runs import ForeignAttempt, ForeignRun, rows_of
 from sagacity_data.importers.formats import files_of
 from sagacity_data.importers.histories import TOLD_TWICE, HistoriesReport, import_histories
@@ -89,7 +89,7 @@ def test_long_files_are_whole_or_not_there_either(
     tmp_path: Path, store: DatasetStore, monkeypatch: pytest.MonkeyPatch, held: int
 ) -> None:
     """However few rows may wait in memory, good files arrive whole and bad ones not at all."""
-    monkeypatch.setattr(histories, "ROWS_HELD", held)
+    monkeypatch.setattr(shelf, "ROWS_HELD", held)
     names = ["a", "bad", "b", "bad2", "c"]
     paths = [
         written(
@@ -274,6 +274,16 @@ def test_what_no_dataset_can_hold_is_cut_to_what_it_can(tmp_path: Path) -> None:
     assert row.context == {"ok": 3.0, "t": "?"}
     assert row.launch_at is None
     assert len(store.read_runs()[0].reason) == 1_000
+
+
+def test_steps_that_storage_cannot_tell_apart_are_numbered_on() -> None:
+    """Two names that become one text share its numbers, so that no attempt is lost."""
+    tried = [replace(RUN.attempts[0], step=step, attempt=number) for step, number in _ODD]
+    rows = attempts_of(replace(RUN, attempts=tuple(tried)))
+    assert [(row.step, row.attempt) for row in rows] == [("a?", 1), ("a?", 2), ("a?", 3), ("b", 3), ("b", 1)]
+
+
+_ODD = [("a?", 1), ("a?", 2), ("a\ud800", 1), ("b", 3), ("b", 1)]
 
 
 def test_the_report_of_an_import_is_plain(tmp_path: Path, store: DatasetStore) -> None:

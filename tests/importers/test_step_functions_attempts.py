@@ -125,25 +125,6 @@ def test_a_state_entered_again_goes_on_numbering(tmp_path: Path, told: Told) -> 
     assert [tried.attempt for tried in told.read(tmp_path).attempts] == [1, 2]
 
 
-def test_items_of_a_map_share_their_step_and_stay_apart(tmp_path: Path, told: Told) -> None:
-    """Two items side by side give two attempts of one step, each with its own end."""
-    told.enter("All", "Map")  # 2
-    told.event("MapStateStarted", "mapStateStarted", length=2)  # 3
-    one = told.event("MapIterationStarted", "mapIterationStarted", 3, name="All", index=0)
-    told.enter("Book", after=one)
-    first = told.call()
-    two = told.event("MapIterationStarted", "mapIterationStarted", 3, name="All", index=1)
-    told.enter("Book", after=two)
-    second = told.call()
-    told.fail(after=second)
-    told.succeed(after=first)
-    told.end()
-    assert steps(told.read(tmp_path)) == [
-        ("Book", "forward", 1, "succeeded"),
-        ("Book", "forward", 2, "failed"),
-    ]
-
-
 def test_branches_side_by_side_keep_their_own_outcomes(tmp_path: Path, told: Told) -> None:
     """The chain of previous ids tells which branch an end belongs to, not the order of the file."""
     told.enter("Both", "Parallel")  # 2

@@ -43,11 +43,11 @@ def test_every_recorded_execution_is_read(shared_data: Path) -> None:
             statuses[run.status] += 1
             outcomes.update(tried.outcome.value for tried in run.attempts)
             assert (run.launch_at, run.ended_at) == (None, None)
-    assert len(ids) == 176
-    # 49 + 9 + 3 tasks, functions and activities succeeded, 34 + 10 + 1 failed, 4 timed out.
-    assert outcomes == {"succeeded": 61, "failed": 45, "timed_out": 4}
-    # 128 executions succeeded, 47 failed, one was recorded without its end.
-    assert statuses[Status.COMPLETED] == 128
+    assert len(ids) == 176 + 6  # Two Maps had three items each that called something.
+    # 49 + 9 + 3 tasks, functions and activities and 2 Maps succeeded, 34 + 10 + 1 failed, 4 timed out.
+    assert outcomes == {"succeeded": 63, "failed": 45, "timed_out": 4}
+    # 128 executions and 6 items succeeded, 47 failed, one was recorded without its end.
+    assert statuses[Status.COMPLETED] == 134
     assert statuses[Status.COMPENSATED] + statuses[Status.NEEDS_ATTENTION] == 47
     assert statuses[Status.RUNNING] == 1
     assert not tally.skipped
@@ -91,11 +91,17 @@ def test_a_task_with_one_retry(read: Reader) -> None:
     ]
 
 
-def test_three_items_of_a_map(read: Reader) -> None:
-    """Each item's task failed once and was caught."""
-    run = read("histories/0339.json")
-    assert told(run) == [("ProcessItem", "forward", number, "failed", "Exception") for number in (1, 2, 3)]
+def test_three_items_of_a_map(shared_data: Path) -> None:
+    """Each item's task failed once and was caught: three runs inside that of the Map, which succeeded."""
+    path = shared_data / "stepfunctions" / "histories" / "0339.json"
+    run, *items = read_runs(path, Hints(), Tally())
+    assert told(run) == [("ProcessItems", "forward", 1, "succeeded", "")]
     assert (run.saga, run.status) == ("ProcessItems", Status.COMPLETED)
+    for number, item in enumerate(items):
+        assert told(item) == [("ProcessItem", "forward", 1, "failed", "Exception")]
+        assert (item.saga, item.status) == ("ProcessItems.ProcessItems", Status.COMPLETED)
+        assert (item.run_id, item.parent) == (f"{run.run_id}/ProcessItems[{number}]", run.run_id)
+    assert len(items) == 3
 
 
 def test_a_timeout_of_five_seconds(read: Reader) -> None:

@@ -98,9 +98,9 @@ def export(
     as_json: AsJson = False,
 ) -> int:
     """Write a dataset's rows into one file."""
-    from sagacity_data.erasure import KIND_OF
     from sagacity_data.export import ExportFormat
     from sagacity_data.export import export as exported
+    from sagacity_data.store_parts import KIND_OF
     from sagacity_data.store_where import Where
 
     if form not in tuple(ExportFormat):

@@ -1,4 +1,4 @@
-"""What the user says of a history beyond its files: options, and a mapping file that holds the same."""
+"""What the user says of a history beyond its files: options, a mapping file that says the same, and rules."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from sagacity_api.cli.errors import BadInput
 
 if TYPE_CHECKING:
     from sagacity_data.importers import Hints
+    from sagacity_data.taxonomy import Taxonomy
 
 MAPPINGS = ("undoes", "services", "columns")
 KEYS = (*MAPPINGS, "tenant")
@@ -25,16 +26,18 @@ class Said:
     undo: Sequence[str] = ()
     service: Sequence[str] = ()
     column: Sequence[str] = ()
+    failed_when: Sequence[str] = ()
+    completed_when: Sequence[str] = ()
     tenant: str | None = None
     mapping: Path | None = None
+    taxonomy: Path | None = None
     unused: tuple[str, ...] = field(default=())  # Keys of a mapping file that the format has no use for.
 
     @property
     def options(self) -> list[str]:
         """The options that were given, by name."""
-        return [
-            f"--{name}" for name in ("undo", "service", "column", "tenant", "mapping") if getattr(self, name)
-        ]
+        names = ("undo", "service", "column", "tenant", "mapping", "taxonomy")
+        return [f"--{name}" for name in names if getattr(self, name)]
 
 
 def hints_of(said: Said) -> Hints:
@@ -47,7 +50,38 @@ def hints_of(said: Said) -> Hints:
         services={**told.get("services", {}), **_pairs("--service", "STEP=SERVICE", said.service)},
         columns={**told.get("columns", {}), **_pairs("--column", "FIELD=COLUMN", said.column)},
         tenant=told.get("tenant", "") if said.tenant is None else said.tenant,
+        failed_when=_cells("--failed-when", said.failed_when),
+        completed_when=_cells("--completed-when", said.completed_when),
     )
+
+
+def taxonomy_of(said: Said) -> Taxonomy:
+    """The user's rules before ours; raises `BadInput` for a file that holds anything else."""
+    from sagacity_data.errors import TaxonomyRefused
+    from sagacity_data.taxonomy import default_taxonomy, users_taxonomy
+
+    path = said.taxonomy
+    if path is None:
+        return default_taxonomy()
+    if not path.is_file():
+        raise BadInput(f"{path}: is no file; give --taxonomy a JSON or YAML file with rules")
+    try:
+        return users_taxonomy(read_document(str(path)))
+    except TaxonomyRefused as refusal:
+        raise BadInput(f"{path}: {refusal}") from None
+
+
+def _cells(option: str, given: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Columns with a value that one of their cells may have; a column may be given with several."""
+    cells = []
+    for text in given:
+        column, equals, value = (part.strip() for part in text.partition("="))
+        if not (equals and column and value):
+            raise BadInput(
+                f"{option} {text!r} is not COLUMN=VALUE; write for example {option} Status=Declined"
+            )
+        cells.append((column, value))
+    return tuple(cells)
 
 
 def _pairs(option: str, form: str, given: Sequence[str]) -> dict[str, str]:

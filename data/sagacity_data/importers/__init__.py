@@ -8,7 +8,7 @@ from sagacity_data.importers.event_logs import (
 from sagacity_data.importers.foreign_runs import ForeignAttempt, ForeignRun, rows_of
 from sagacity_data.importers.formats import FORMATS, Format, files_of
 from sagacity_data.importers.histories import HistoriesReport, import_histories
-from sagacity_data.importers.reading import Hints, Reader, Tally
+from sagacity_data.importers.reading import Hints, JoiningReader, Reader, Tally
 
 __all__ = [
     "FORMATS",
@@ -21,6 +21,7 @@ __all__ = [
     "ImportRefused",
     "ImportReport",
     "ImportedSource",
+    "JoiningReader",
     "Reader",
     "Tally",
     "files_of",

@@ -4,7 +4,8 @@
   activity again in one case is rework; its attempts are numbered on.
 * A log does not say whether a case has failed, nor whether it has ended. A case is a completed run, unless
   work that was started in it never ended (then it was still running), or it was aborted, or its last attempt
-  has an outcome that is told and is no success.
+  has an outcome that is told and is no success. Where the user says what tells the end, that counts instead,
+  but for cases that were aborted or have work under way (`Told`).
 * A run's identity is the case's name and a digest of how the case began: cases called `Case 1` in different
   logs are different runs, and a case told again by a later export of its log is the same.
 * The launch is the earliest time of the case, its end the latest.
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -33,6 +35,14 @@ CONTEXT_CHARACTERS_MAX: Final = 200
 _SUFFIXES: Final = (".gz", ".xes", ".csv", ".tsv", ".txt")
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """How a case ended by what its log tells, and in which words. Open: nothing told an end."""
+
+    end: End
+    words: str = ""
+
+
 class CaseRuns:
     """The runs of one log. Cases of one name and one beginning are told apart by a number."""
 
@@ -43,12 +53,14 @@ class CaseRuns:
         self._own_lifecycle = own_lifecycle
         self._seen: dict[bytes, int] = {}
 
-    def run_of(self, case: str, events: Sequence[LogEvent], context: ContextValues) -> ForeignRun:
-        """One case, of at least one event."""
+    def run_of(
+        self, case: str, events: Sequence[LogEvent], context: ContextValues, told: Told | None = None
+    ) -> ForeignRun:
+        """One case, of at least one event; `told` where the user says what tells its end."""
         work = WorkItems(self._tally, own_lifecycle=self._own_lifecycle)
         items = work.take(events)
         attempts = self._attempts(items)
-        end, reason = _end(items, work.aborted)
+        end, reason = _end(items, work.aborted, told)
         times = [event.at for event in events if event.at is not None]
         times += [event.started_at for event in events if event.started_at is not None]
         return ForeignRun(
@@ -98,11 +110,13 @@ class CaseRuns:
         return f"{case}/{digest.hexdigest()}" + (f"#{told}" if told > 1 else "")
 
 
-def _end(items: list[WorkItem], aborted: str) -> tuple[End, str]:
+def _end(items: list[WorkItem], aborted: str, told: Told | None) -> tuple[End, str]:
     if aborted:
         return End.TERMINATED, f"aborted at {aborted}"
     if any(item.outcome is AttemptOutcome.OPEN and item.started_at is not None for item in items):
         return End.OPEN, ""
+    if told is not None:
+        return told.end, told.words
     ended = [item for item in items if item.outcome not in (AttemptOutcome.OPEN, AttemptOutcome.CANCELLED)]
     last = max(ended, key=lambda item: item.ended_at or 0.0, default=None)
     if last is None or last.outcome is AttemptOutcome.SUCCEEDED:

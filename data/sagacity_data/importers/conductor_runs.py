@@ -58,6 +58,7 @@ class Execution:
     tells_tasks: bool  # A search's summary does not.
     input_bytes: int | None
     failure_workflow: str  # The name of the workflow to be started if this one fails.
+    may_be_undone: bool  # It names a failure workflow, or the document does not tell its definition.
     undoing: str  # The id of the execution whose failure workflow this is.
     undone_in: str  # The id of this one's failure workflow, where its output says so.
 
@@ -89,6 +90,7 @@ def execution_of(document: Object, run_id: str, hints: Hints, tally: Tally) -> E
         tells_tasks=isinstance(document.get("tasks"), list),
         input_bytes=None if external else bytes_in(document.get("input")),
         failure_workflow=text_in(definition.get("failureWorkflow")),
+        may_be_undone=not definition or bool(text_in(definition.get("failureWorkflow"))),
         undoing=_undoing(given, run_id),
         undone_in=text_in(object_in(document.get("output")).get("conductor.failure_workflow")),
     )
@@ -111,7 +113,7 @@ def run_of(execution: Execution, undoing: Sequence[Execution], hints: Hints, tal
     elif ended_at is not None:
         ended_at = max((ended_at, *(other.ended_at for other in undoing if other.ended_at is not None)))
     if execution.undone_in and not undoing:
-        tally.notes["failure workflows that are not in the file: the undos they made are not seen"] += 1
+        tally.notes["failure workflows that are not in the import: the undos they made are not seen"] += 1
     return ForeignRun(
         run_id=execution.run_id,
         saga=execution.saga or "(unnamed)",

@@ -80,6 +80,11 @@ class Columns:
         return max(place for place in needed if place is not None)
 
 
+def place_of(header: Sequence[str], name: str) -> int:
+    """The place of a column that the user names. Raises `ColumnsRefused` where there is none."""
+    return _Header(header, {}).named(name)
+
+
 def columns_of(header: Sequence[str], said: Mapping[str, str]) -> Columns:
     """The columns of a table. Raises `ColumnsRefused`."""
     if unknown := sorted(set(said) - set(FIELDS)):
@@ -118,7 +123,7 @@ class _Header:
 
     def place(self, field: str) -> int | None:
         if field in self._said:
-            return self._place_of(self._said[field])
+            return self.named(self._said[field])
         names = _NAMES.get(field, "").split("|")
         return next((self._plain[name] for name in names if name in self._plain), None)
 
@@ -137,14 +142,14 @@ class _Header:
         """What the user names, else the columns that say themselves that they are the case's."""
         if "context" in self._said:
             names = [name.strip() for name in self._said["context"].split(",") if name.strip()]
-            return tuple((name.removeprefix(_CASE_PREFIX), self._place_of(name)) for name in names)
+            return tuple((name.removeprefix(_CASE_PREFIX), self.named(name)) for name in names)
         return tuple(
             (name.removeprefix(_CASE_PREFIX), place)
             for name, place in sorted(self._exact.items(), key=lambda each: each[1])
             if name.startswith(_CASE_PREFIX) and _plain(name) not in _NAMES["case"].split("|")
         )
 
-    def _place_of(self, name: str) -> int:
+    def named(self, name: str) -> int:
         place = self._exact.get(name.strip(), self._plain.get(_plain(name)))
         if place is None:
             raise ColumnsRefused(

@@ -11,7 +11,8 @@ How the text is read is said in `csv_text`, which column says what in `csv_colum
   an activity is the activity `(unnamed)`.
 * A case's context is that of its first row: the columns that the user names, else those called `case:...`,
   but dates. Numbers may have a decimal comma where the comma divides no columns.
-* `outcome` is read where the user names its column; words that nobody knows are outcomes unknown.
+* `outcome` is read where the user names its column; words that nobody knows are outcomes unknown. How a case
+  ended is told by rows with the values that the user names (`csv_verdicts`).
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from sagacity_data.importers.csv_columns import ColumnsRefused, columns_of
 from sagacity_data.importers.csv_text import DELIMITERS, TableText
 from sagacity_data.importers.csv_times import TimeFormat, TimesRefused, format_called, format_of
 from sagacity_data.importers.csv_values import outcome_of, value_of
+from sagacity_data.importers.csv_verdicts import Seen, verdict_in, verdicts_of
 from sagacity_data.importers.foreign_runs import ForeignRun
 from sagacity_data.importers.reading import Hints, Tally
 from sagacity_data.importers.xes_lifecycles import MOVES, LogEvent
@@ -44,7 +46,7 @@ _ROWS_AT_ONCE: Final = 5_000
 _TABLES: Final = """
     CREATE TABLE events (
         name TEXT, place INTEGER, activity TEXT, at_us INTEGER, started_us INTEGER, lifecycle TEXT,
-        instance TEXT, resource TEXT, outcome TEXT, context TEXT
+        instance TEXT, resource TEXT, outcome TEXT, verdict INTEGER, context TEXT
     );
 """
 Row = tuple[int, list[str]]
@@ -66,7 +68,8 @@ def read_runs(path: Path, hints: Hints, tally: Tally) -> Iterator[ForeignRun]:
 def _fill(database: sqlite3.Connection, table: _Table) -> None:
     events = table.events()
     while some := list(islice(events, _ROWS_AT_ONCE)):
-        database.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", some)
+        database.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", some)
+    table.note_unused()
     if not table.rows:
         raise ImportRefused(table.path, "", "holds no event", "check that it is the log you meant")
 
@@ -78,23 +81,24 @@ def _runs(database: sqlite3.Connection, table: _Table, hints: Hints, tally: Tall
     if own_lifecycle:
         tally.notes["the log's lifecycle is no standard one: every event was read as a completion"] += 1
     runs = CaseRuns(name_of(table.path), hints, tally, own_lifecycle=own_lifecycle)
-    name, events, context = "", list[LogEvent](), ""
+    name, events, context, seen = "", list[LogEvent](), "", Seen(table.verdicts)
     for row in database.execute("SELECT * FROM events ORDER BY name, place"):
         if events and row[0] != name:
-            yield runs.run_of(name, events, json.loads(context))
+            yield runs.run_of(name, events, json.loads(context), seen.told())
             events = []
         if not events:
-            name, context = row[0], row[-1]
+            name, context, seen = row[0], row[-1], Seen(table.verdicts)
         if len(events) >= CASE_EVENTS_MAX:
             reason = f"has a case of more than {CASE_EVENTS_MAX:,} events ({name[:40]!r})"
             raise ImportRefused(table.path, "", reason, "split that case")
         events.append(_event(row))
+        seen.take(events[-1].when, row[-2])
     if events:
-        yield runs.run_of(name, events, json.loads(context))
+        yield runs.run_of(name, events, json.loads(context), seen.told())
 
 
 def _event(row: Sequence[Any]) -> LogEvent:
-    _, _, activity, at_us, started_us, lifecycle, instance, resource, outcome, _ = row
+    _, _, activity, at_us, started_us, lifecycle, instance, resource, outcome, *_ = row
     told = AttemptOutcome(outcome) if outcome else None
     at, started_at = (None if each is None else each / 1e6 for each in (at_us, started_us))
     return LogEvent(activity, at, lifecycle, instance, resource, started_at, told)
@@ -113,6 +117,7 @@ class _Table:
         header = self._header()
         try:
             self._columns = columns_of(header, self._said)
+            self.verdicts = verdicts_of(header, hints)
         except ColumnsRefused as refusal:
             raise ImportRefused(path, "line 1", refusal.reason, refusal.way_out) from None
         if len(set(header)) < len(header):
@@ -120,6 +125,7 @@ class _Table:
         self._width = len(header)
         self._times = self._time_format()
         self._sees_cases: set[int] = set()
+        self._given: set[int] = set()
 
     def events(self) -> Iterator[tuple[Any, ...]]:
         """The rows of the database."""
@@ -152,7 +158,20 @@ class _Table:
             _cell(row, columns.instance) or None,
             _cell(row, columns.resource) or None,
             outcome_of(outcome, self._tally).value if outcome else None,
+            self._verdict(row),
         )
+
+    def _verdict(self, row: list[str]) -> int | None:
+        number = verdict_in(row, self.verdicts)
+        if number is not None:
+            self._given.add(number)
+        return number
+
+    def note_unused(self) -> None:
+        """Note the values that were to tell how cases ended, and that no row has."""
+        for number, verdict in enumerate(self.verdicts):
+            if number not in self._given:
+                self._tally.notes[f"value in no row that counts: {verdict.words}"] += 1
 
     def _at(self, row: list[str], place: int | None) -> int | None:
         if place is None:

@@ -9,7 +9,7 @@ failure an error's words tell of. A foreign run has no plan of ours, no advice a
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from sagacity_data.failure_kinds import FailureKind, LabelSource
@@ -82,7 +82,26 @@ def _storable(run: ForeignRun) -> ForeignRun:
         parent=storable.name(run.parent),
         input_bytes=storable.whole(run.input_bytes),
         context=storable.context(run.context),
+        attempts=tuple(_told_apart(run.attempts)),
     )
+
+
+def _told_apart(attempts: Iterable[ForeignAttempt]) -> Iterator[ForeignAttempt]:
+    """The attempts with names and numbers that can be stored; where two steps get one name, numbered on."""
+    highest: dict[tuple[str, Direction], int] = {}
+    taken: set[tuple[str, Direction, int]] = set()
+    for tried in attempts:
+        step, number = storable.name(tried.step), storable.whole(tried.attempt) or 1
+        key = (step, tried.direction)
+        if (*key, number) in taken:
+            number = highest[key] + 1
+        taken.add((*key, number))
+        highest[key] = max(number, highest.get(key, 0))
+        yield (
+            tried
+            if (step, number) == (tried.step, tried.attempt)
+            else replace(tried, step=step, attempt=number)
+        )
 
 
 def _attempt_rows(run: ForeignRun, source: str, taxonomy: Taxonomy) -> Iterator[AttemptRow]:
@@ -127,17 +146,17 @@ def _attempt_row(
     rank: int,
     done: int | None,
 ) -> AttemptRow:
-    told = _kind_of(tried, taxonomy)
+    failure, says = _told(tried, taxonomy)
     return AttemptRow(
         run_id=run.run_id,
         saga=run.saga,
         definition_hash="",
-        step=storable.name(tried.step),
+        step=tried.step,
         service=storable.name(tried.service or tried.step),
         region=storable.name(tried.region),
         kind=kind,
         direction=tried.direction,
-        attempt=storable.whole(tried.attempt) or 1,
+        attempt=tried.attempt,
         position=position,
         steps_done=done,
         in_flight=None,
@@ -148,7 +167,7 @@ def _attempt_row(
         ended_at=storable.instant(tried.ended_at),
         outcome=tried.outcome,
         error_type=storable.name(tried.error_type),
-        failure_class=told.failure_class if told and tried.outcome is AttemptOutcome.FAILED else None,
+        failure_class=failure.failure_class if failure and tried.outcome is AttemptOutcome.FAILED else None,
         launch_at=run.launch_at,
         arm=ARM,
         propensity=1.0,
@@ -163,19 +182,17 @@ def _attempt_row(
         rank=rank,
         input_bytes=storable.whole(tried.input_bytes),
         error_message=storable.words(taxonomy.templated(tried.message)),
-        failure_kind=told,
-        kind_source=None if told is None else LabelSource.TAXONOMY,
-        kind_known_at=None if told is None else storable.instant(tried.ended_at),
+        failure_kind=failure,
+        kind_source=says,
+        kind_known_at=None if failure is None else storable.instant(tried.ended_at),
     )
 
 
-def _kind_of(tried: ForeignAttempt, taxonomy: Taxonomy) -> FailureKind | None:
-    """What the error's words tell; nothing for an attempt that did not fail."""
+def _told(tried: ForeignAttempt, taxonomy: Taxonomy) -> tuple[FailureKind, LabelSource] | tuple[None, None]:
+    """What the error's words tell, by whose rules; nothing for an attempt that did not fail."""
     if tried.outcome is AttemptOutcome.SUCCEEDED or not tried.outcome.tells:
-        return None
-    return taxonomy.kind_of(
-        tried.error_type, tried.message, timed_out=tried.outcome is AttemptOutcome.TIMED_OUT
-    )
+        return None, None
+    return taxonomy.told(tried.error_type, tried.message, timed_out=tried.outcome is AttemptOutcome.TIMED_OUT)
 
 
 def _run_row(run: ForeignRun, source: str) -> RunRow:

@@ -23,8 +23,10 @@ class Format:
     holds: str
 
     def reader(self) -> Reader:
-        """What reads its files; imported only now."""
-        return cast("Reader", import_module(f"sagacity_data.importers.{self.module}").read_runs)
+        """What reads the files of one import; imported only now."""
+        module = import_module(f"sagacity_data.importers.{self.module}")
+        joining = getattr(module, "joining_reader", None)
+        return cast("Reader", module.read_runs if joining is None else joining())
 
 
 _JSON: Final = (".json", ".json.gz")

@@ -1,8 +1,9 @@
 """Foreign histories in, rows out: good files are imported, bad ones reported, and never half of one.
 
-A file's rows reach the dataset only when the whole file was read, whatever its size; memory holds `ROWS_HELD`
-of them. Small files are stored together. Importing a file again adds nothing: rows are told apart by run,
-step, direction and attempt. What was read also gives every saga type a definition (`inferred`).
+A file's rows reach the dataset only when the whole file was read, whatever its size (`shelf`). Importing a
+file again adds nothing: rows are told apart by run, step, direction and attempt. A run that was imported open
+is replaced by what is told of it later (`held_runs`). What was read also gives every saga type a
+definition (`inferred`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from typing import Final
 
 from sagacity_data.event_log import ImportRefused
 from sagacity_data.importers.foreign_runs import ForeignRun, rows_of
-from sagacity_data.importers.reading import Hints, Names, Reader, Tally
+from sagacity_data.importers.reading import Hints, JoiningReader, Names, Reader, Tally
+from sagacity_data.importers.shelf import Place, Shelf
 from sagacity_data.inferred import sagas_of
 from sagacity_data.rows import AttemptRow, Row
 from sagacity_data.saga_evidence import SagaEvidence
@@ -24,15 +26,16 @@ from sagacity_data.store import DatasetStore
 from sagacity_data.taxonomy import Taxonomy
 from sagacity_engine import Saga
 
-ROWS_HELD: Final = 20_000
-"""The most rows that wait to be handed to the store."""
-
-RUNS_KNOWN_MAX: Final = 1_000_000
-"""So many runs are remembered, to notice those that come twice."""
-
 RUNS_PER_PROGRESS: Final = 200
+HELD_BACK: Final = "what files hold of runs whose rest is in no file"
+"""What is refused where the mistake is in none of the files."""
 
-TOLD_TWICE: Final = "runs were told more than once; the first one read counts"
+NOTES: Final = {
+    Place.AGAIN: "runs were told more than once; the first one read counts",
+    Place.INSTEAD: "runs that were told as open before are replaced by what is told of them now",
+    Place.LEFT_OUT: "runs are told as open, and no less was told of them before: they are left out",
+}
+TOLD_TWICE: Final = NOTES[Place.AGAIN]
 
 
 @dataclass(slots=True)
@@ -89,62 +92,16 @@ def import_histories(
     began = clock()
     work = _Import(name, reader, taxonomy, hints or Hints(), progress)
     work.report.files = len(paths)
-    with _Shelf(store) as shelf:
+    with Shelf(store) as shelf:
         for path in paths:
             work.take(path, shelf)
+        work.take_left(shelf, every=True)
         shelf.keep()
     work.report.sagas = sagas_of(work.evidence)
     if work.report.sagas:
         store.keep_definitions(work.report.sagas.values())
     work.report.seconds = clock() - began
     return work.report
-
-
-class _Shelf:
-    """Rows on their way into the store: those of whole files wait, a file too long to wait is written."""
-
-    def __init__(self, store: DatasetStore) -> None:
-        self._draft = store.adding()
-        self._whole: list[Row] = []  # Of files that were read whole.
-        self._file: list[Row] = []
-        self._spilled = False  # Whether the draft holds a part of the file that is being read.
-
-    def __enter__(self) -> _Shelf:
-        self._draft.__enter__()
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        self._draft.__exit__(None, None, None)
-
-    def add(self, rows: Sequence[Row]) -> None:
-        """Rows of the file that is being read."""
-        self._file += rows
-        if len(self._file) >= ROWS_HELD:
-            if not self._spilled:
-                self.keep()
-            self._draft.add(self._file)
-            self._file, self._spilled = [], True
-
-    def keep_file(self) -> None:
-        """The file was read whole."""
-        self._whole += self._file
-        self._file = []
-        if self._spilled or len(self._whole) >= ROWS_HELD:
-            self.keep()
-        self._spilled = False
-
-    def drop_file(self) -> None:
-        """The file is refused."""
-        self._file = []
-        if self._spilled:
-            self._draft.drop()
-        self._spilled = False
-
-    def keep(self) -> None:
-        """Everything of whole files is in the dataset and on the disk when this returns."""
-        self._draft.add(self._whole)
-        self._whole = []
-        self._draft.keep()
 
 
 class _Import:
@@ -160,34 +117,51 @@ class _Import:
         self._taxonomy = taxonomy
         self._hints = hints
         self._progress = progress
-        self._known: set[int] = set()
 
-    def take(self, path: Path, shelf: _Shelf) -> None:
-        tally, counts, evidence = Tally(), Counts(), SagaEvidence(self.evidence.bits)
+    def take(self, path: Path, shelf: Shelf) -> None:
+        tally = Tally()
+        self.report.read += self._put(path, self._file_runs(path, tally), tally, shelf)
+        self.take_left(shelf, every=False)
+
+    def take_left(self, shelf: Shelf, *, every: bool) -> None:
+        """What a joining reader has held back of the files before: what there is no room for, or all."""
+        if isinstance(self._reader, JoiningReader):
+            tally = Tally()
+            self._put(None, self._reader.left(self._hints, tally, every=every), tally, shelf)
+
+    def _put(self, path: Path | None, runs: Iterator[ForeignRun], tally: Tally, shelf: Shelf) -> bool:
+        """Takes all runs, or none and a refusal. Without a path there may be none."""
+        counts, evidence = Counts(), SagaEvidence(self.evidence.bits)
         try:
-            for rows in self._rows(path, tally):
+            for rows in self._rows(path or HELD_BACK, runs):
                 counts.add(rows)
                 evidence.add(rows)
-                shelf.add(rows)
-                self._note_if_known(rows[-1].run_id, tally)
-            if not counts.runs:
+                self._shelve(rows, shelf, tally)
+            if path is not None and not counts.runs and not tally.held_back:
                 raise ImportRefused(path, "", "holds no run", "check that it is a history of this format")
         except ImportRefused as refusal:
             shelf.drop_file()
             self.report.refused.append(refusal)
-            return
+            return False
         shelf.keep_file()
         self.evidence.join(evidence)
         self._count(counts, tally)
+        return True
 
-    def _rows(self, path: Path, tally: Tally) -> Iterator[list[Row]]:
-        """The rows of each run, its own last."""
+    def _file_runs(self, path: Path, tally: Tally) -> Iterator[ForeignRun]:
         if path.is_dir():
             raise ImportRefused(path, "", "holds no file of this format", "name the files themselves")
+        for number, run in enumerate(self._reader(path, self._hints, tally)):
+            if self._progress is not None and number % RUNS_PER_PROGRESS == 0:
+                self._progress(path, tally)
+            yield run
+        if self._progress is not None:
+            self._progress(path, tally)
+
+    def _rows(self, path: object, runs: Iterator[ForeignRun]) -> Iterator[list[Row]]:
+        """The rows of each run, its own last."""
         try:
-            for number, run in enumerate(self._reader(path, self._hints, tally)):
-                if self._progress is not None and number % RUNS_PER_PROGRESS == 0:
-                    self._progress(path, tally)
+            for run in runs:
                 yield rows_of(_as_said(run, self._hints), self._name, self._taxonomy)
         except ImportRefused:
             raise
@@ -196,19 +170,13 @@ class _Import:
         except Exception as bug:  # A reader's mistake must not cost the other files.
             reason = f"could not be understood ({type(bug).__name__})"
             raise ImportRefused(path, "", reason, "leave it out, and report it with the file") from bug
-        if self._progress is not None:
-            self._progress(path, tally)
 
-    def _note_if_known(self, run_id: str, tally: Tally) -> None:
-        key = hash(run_id)
-        if key in self._known:
-            tally.notes[TOLD_TWICE] += 1
-        elif len(self._known) < RUNS_KNOWN_MAX:
-            self._known.add(key)
+    def _shelve(self, rows: Sequence[Row], shelf: Shelf, tally: Tally) -> None:
+        if note := NOTES.get(shelf.add(rows)):
+            tally.notes[note] += 1
 
     def _count(self, counts: Counts, tally: Tally) -> None:
         report = self.report
-        report.read += 1
         report.runs += counts.runs
         report.attempts += counts.attempts
         report.outcomes += counts.outcomes

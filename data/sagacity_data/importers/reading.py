@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from sagacity_data.importers.foreign_runs import ForeignRun
 
@@ -32,6 +32,8 @@ class Hints:
     services: Mapping[str, str] = field(default_factory=lambda: NOTHING_SAID)
     tenant: str = ""
     columns: Mapping[str, str] = field(default_factory=lambda: NOTHING_SAID)  # For csv: field to column.
+    failed_when: tuple[tuple[str, str], ...] = ()  # For csv: columns, and what says there that a case failed,
+    completed_when: tuple[tuple[str, str], ...] = ()  # or completed.
 
 
 class Names(Counter[str]):
@@ -57,6 +59,7 @@ class Tally:
     skipped: Counter[str] = field(default_factory=Names)  # Event types nobody knows, by name.
     notes: Counter[str] = field(default_factory=Names)  # What was decided in the user's place, in words.
     bytes_read: int = 0  # Of the file as stored.
+    held_back: int = 0  # Runs of the file that a joining reader gives later.
 
     def saw_bytes(self, bytes_read: int) -> None:
         """Note how far the reading has come."""
@@ -64,7 +67,7 @@ class Tally:
 
 
 class Reader(Protocol):
-    """Reads one file of one format."""
+    """Reads one file of one format after the other."""
 
     def __call__(self, path: Path, hints: Hints, tally: Tally) -> Iterator[ForeignRun]:
         """The runs of the file, one at a time.
@@ -72,4 +75,13 @@ class Reader(Protocol):
         Raises `ImportRefused` while iterating for what cannot be parsed or has no start, and nothing else:
         the runs handed out before that are dropped by the caller.
         """
+        ...
+
+
+@runtime_checkable
+class JoiningReader(Reader, Protocol):
+    """A reader that puts runs together out of several files, and so holds back what is not whole yet."""
+
+    def left(self, hints: Hints, tally: Tally, *, every: bool) -> Iterator[ForeignRun]:
+        """What is held back: as much as there is no room for, asked after each file, or in the end all."""
         ...

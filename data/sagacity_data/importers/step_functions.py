@@ -9,7 +9,8 @@ A history has neither ARN in itself, so keep what `describe-execution` says besi
 (`{"execution": {...}, "events": [...]}`), and the `definition`, whose Catch links tell what undoes what.
 
 An execution that the service calls succeeded after all its effects were undone was compensated. What runs
-after the first undo (a message to the customer, say) leaves no effect that should have been undone.
+after the first undo (a message to the customer, say) leaves no effect that should have been undone. Effects
+that items of Maps left count with the execution's, too; each item is a run of its own besides.
 """
 
 from __future__ import annotations
@@ -35,10 +36,10 @@ from sagacity_data.importers.step_functions_attempts import Attempts
 from sagacity_data.importers.step_functions_calls import bytes_of, failed_words
 from sagacity_data.importers.step_functions_events import HistoryEvent, event_of, in_order
 from sagacity_data.importers.step_functions_files import START, Found, histories_in
+from sagacity_data.importers.step_functions_items import REASON_MAX, Levels
 from sagacity_data.importers.step_functions_types import ENDS
 from sagacity_engine import Direction, Status
 
-REASON_MAX: Final = 500
 _ENDED: Final = {
     "ExecutionSucceeded": (End.COMPLETED, "succeeded"),
     "ExecutionFailed": (End.FAILED, "failed"),
@@ -61,11 +62,16 @@ def read_runs(path: Path, hints: Hints, tally: Tally) -> Iterator[ForeignRun]:
         events = in_order([event_of(event, tally.notes) for event in found.events], tally.notes)
         if not any(event.type == START for event in events):
             continue
-        run = _run(events, found, hints, tally, path.name.split(".")[0])
+        folded = _folded(events, found, hints, tally)
+        levels = folded.levels()
+        run = _run(events, found, folded, levels, tally)
+        saga = run.saga or path.name.split(".")[0]
         given[run.run_id] += 1
         if given[run.run_id] > 1:  # Alike in all that the file tells; still two executions.
             run = replace(run, run_id=f"{run.run_id}#{given[run.run_id]}")
+        run = replace(run, saga=saga, tenant=hints.tenant)
         yield run
+        yield from folded.item_runs(run, levels)
     if not given:
         reason = f"has no {START} event" if met else "holds no events of an execution"
         way_out = "export it whole, with aws stepfunctions get-execution-history, all pages"
@@ -74,27 +80,32 @@ def read_runs(path: Path, hints: Hints, tally: Tally) -> Iterator[ForeignRun]:
         tally.notes[f"lists of events without {START}, left out"] += met - sum(given.values())
 
 
-def _run(events: Sequence[HistoryEvent], found: Found, hints: Hints, tally: Tally, stem: str) -> ForeignRun:
-    start = next(event for event in events if event.type == START)
+def _folded(events: Sequence[HistoryEvent], found: Found, hints: Hints, tally: Tally) -> Attempts:
     failing = any(event.type == "FailStateEntered" for event in events)
     undoes = {**_links(found.about.get("definition"), tally), **hints.undoes}
     folded = Attempts(undoes, hints.services, tally, trouble=failing)
     for event in events:
         folded.fold(event)
-    attempts = folded.attempts()
+    return folded
+
+
+def _run(
+    events: Sequence[HistoryEvent], found: Found, folded: Attempts, levels: Levels, tally: Tally
+) -> ForeignRun:
+    """The execution's own run; its saga is empty where the history tells none."""
+    start = next(event for event in events if event.type == START)
     end = _end_of(events)
     ended_at = end.at if end else None
     if ended_at is not None and start.at is not None and ended_at < start.at:
         tally.notes["executions that end before they start"] += 1
         ended_at = None
-    status, reason = _status(end, attempts)
+    status, reason = _status(end, folded.flat())
     return ForeignRun(
         run_id=_run_id(events, found, start),
-        saga=_saga(events, found, start, folded.first_state) or stem,
+        saga=_saga(events, found, start, folded.first_state),
         status=status,
-        attempts=attempts,
+        attempts=tuple(levels[None]),
         version=_version(found, start),
-        tenant=hints.tenant,
         launch_at=start.at,
         ended_at=ended_at,
         reason=reason,

@@ -1,9 +1,9 @@
 """From the events of one AWS Step Functions execution to the attempts of its steps.
 
 A step is a Task state; every other state is structure. Within one entry into a state each call is an attempt
-(that is what `Retry` makes), and attempts are numbered on when the state is entered again: by a loop, by a
-redrive, or for the next item of a Map. The items of a Map share their step, because to whoever learns from it
-that is one step of one service; `Book` for 40 items is the step `Book` with at least 40 attempts.
+(that is what `Retry` makes), and attempts are numbered on when the state is entered again by a loop or by a
+redrive. Each item of a Map has attempts of its own (`step_functions_maps`), in a run of its own
+(`step_functions_items`).
 
 Which entry an event belongs to is told by the chain of `previousEventId`, so that branches and items that run
 side by side stay apart. Where ids are masked, an event goes to the oldest call that it fits.
@@ -14,17 +14,18 @@ says so; or if something went wrong before it and its name takes back that of a 
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
 from sagacity_data.importers.compensations import UndoNames
-from sagacity_data.importers.foreign_runs import ForeignAttempt
+from sagacity_data.importers.foreign_runs import ForeignAttempt, ForeignRun
 from sagacity_data.importers.reading import Tally
 from sagacity_data.importers.step_functions_calls import Call, call_of, failed_words
 from sagacity_data.importers.step_functions_entries import Entry, Waiting
 from sagacity_data.importers.step_functions_events import HistoryEvent
+from sagacity_data.importers.step_functions_items import Levels, Placed, by_level, flat, item_runs
+from sagacity_data.importers.step_functions_maps import Maps
 from sagacity_data.importers.step_functions_types import ENDS, FAMILIES, KNOWN, OUTCOMES, TIMEOUTS
 from sagacity_data.rows import AttemptOutcome
 from sagacity_engine import Direction
@@ -41,7 +42,9 @@ class Attempts:
         self._undoes, self._services, self._tally = undoes, services, tally
         self._of: dict[int, Entry] = {}  # The entry that an event belongs to, by the event's id.
         self._waiting = Waiting()
-        self._calls: list[Call] = []
+        self._maps = Maps(self._called, self._map_ended)
+        self._homes: dict[str, tuple[str, ...]] = {}  # The Maps around each step.
+        self.calls: list[Placed] = []  # In the order in which they were scheduled.
         self._names = UndoNames()
         self._targets: dict[str, str] = {}
         self._trouble = trouble  # Whether something went wrong so far; from then on names may tell of undos.
@@ -55,7 +58,9 @@ class Attempts:
         if event.type.startswith("Execution"):
             self._run_event(event, entry)
         elif event.type.endswith("StateEntered"):
-            entry = self._entered(event)
+            entry = self._entered(event, entry)
+        elif event.type.startswith("Map"):
+            entry = self._maps.take(event, entry)
         elif event.type == "TaskStateAborted":
             self._aborted(event, entry)
         elif event.type == "EvaluationFailed":
@@ -71,24 +76,28 @@ class Attempts:
         """The execution ended: what was under way has nobody who waits for it."""
         while (entry := self._waiting.oldest_call()) is not None:
             self._cancel(entry, at)
+        self._maps.give_up(at)
 
-    def attempts(self) -> tuple[ForeignAttempt, ...]:
-        """All attempts so far, in the order in which they were scheduled, numbered."""
-        numbers: Counter[tuple[str, Direction]] = Counter()
-        numbered = []
-        for call in self._calls:
-            key = (call.step, call.direction)
-            numbers[key] += 1
-            numbered.append(replace(call.attempt(), attempt=numbers[key]))
-        return tuple(numbered)
+    def flat(self) -> tuple[ForeignAttempt, ...]:
+        """All calls so far as attempts, those of all items together."""
+        return flat(self.calls)
+
+    def levels(self) -> Levels:
+        """The attempts of the execution's own run, under None, and of each item's."""
+        return by_level(self.calls, self._homes)
+
+    def item_runs(self, run: ForeignRun, levels: Levels) -> Iterator[ForeignRun]:
+        """The items of Maps, as runs inside the execution's."""
+        return item_runs(run, self._maps.items, levels, self.calls)
 
     def _entry_of(self, event: HistoryEvent) -> Entry | None:
         return None if event.previous is None else self._of.get(event.previous)
 
-    def _entered(self, event: HistoryEvent) -> Entry:
+    def _entered(self, event: HistoryEvent, before: Entry | None) -> Entry:
         name = event.words("name") or "(unnamed)"
         self.first_state = self.first_state or name
-        entry = Entry(name, event.type == "TaskStateEntered")
+        entry = Entry(name, event.type == "TaskStateEntered", item=None if before is None else before.item)
+        entry.is_map, entry.entered_at = event.type == "MapStateEntered", event.at
         if entry.task:
             self._waiting.add(entry)
         return entry
@@ -139,15 +148,27 @@ class Attempts:
 
     def _begin(self, entry: Entry, call: Call) -> Entry:
         undone = self._undone_by(entry.state)
+        call.state = entry.state
         call.step = entry.state if undone is None else undone
         call.direction = Direction.FORWARD if undone is None else Direction.UNDO
         call.service = self._services.get(entry.state) or call.service
         if undone is None:
             self._names.add(entry.state)
+            chain = () if entry.item is None else entry.item.chain
+            self._homes.setdefault(entry.state, tuple(item.of.state for item in chain))
         entry.call = call
         entry.attempts += 1
-        self._calls.append(call)
+        self.calls.append((call, entry.item))
         return entry
+
+    def _called(self, entry: Entry, call: Call) -> None:
+        """A Map begins to have its items done."""
+        call.state = call.step = entry.state
+        call.service = self._services.get(entry.state, "")
+        self.calls.append((call, entry.item))
+
+    def _map_ended(self, call: Call) -> None:
+        call.end(call.outcome, call.ended_at, self._tally.notes)
 
     def _undone_by(self, state: str) -> str | None:
         if self._undoes.get(state, state) != state:
@@ -162,8 +183,7 @@ class Attempts:
         if error in TIMEOUTS and outcome is AttemptOutcome.FAILED:
             outcome = AttemptOutcome.TIMED_OUT
         if outcome is not AttemptOutcome.SUCCEEDED:
-            call.error, call.message = error, message
-            self._trouble = True
+            self._went_wrong(entry, call, error, message)
         call.end(outcome, event.at, self._tally.notes)
         return entry
 
@@ -201,8 +221,14 @@ class Attempts:
         error, message = failed_words(event)
         self._begin(entry, Call(fits=("", ""), scheduled_at=event.at))
         call = self._taken(entry)
-        call.error, call.message = error, message
+        self._went_wrong(entry, call, error, message)
         call.end(AttemptOutcome.FAILED, event.at, self._tally.notes)
+
+    def _went_wrong(self, entry: Entry, call: Call, error: str, message: str) -> None:
+        self._trouble = True
+        call.error, call.message = error, message
+        for item in () if entry.item is None else entry.item.chain:
+            item.fault = error, message
 
     def _run_event(self, event: HistoryEvent, entry: Entry | None) -> None:
         if event.type == "ExecutionFailed" and entry is not None and not entry.attempts:

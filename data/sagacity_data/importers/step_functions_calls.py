@@ -43,6 +43,8 @@ class Call:
     outcome: AttemptOutcome = AttemptOutcome.OPEN
     error: str = ""
     message: str = ""
+    state: str = ""  # The state that called; `step` where it undoes nothing.
+    is_map: bool = False  # It is no call at all, but a Map that has all of its items done.
 
     def end(self, outcome: AttemptOutcome, at: float | None, notes: Counter[str]) -> None:
         """It ended; of times that run backwards the later one is left out, and noted."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 
+from sagacity_data.importers.run_status import End
 from sagacity_data.importers.step_functions_calls import Call
 
 
@@ -17,6 +18,31 @@ class Entry:
     attempts: int = 0
     scheduled: bool = False  # Whether anything was ever called in it.
     call: Call | None = None
+    item: Item | None = None  # The item of a Map in which it was entered.
+    is_map: bool = False
+    entered_at: float | None = None  # Told of Maps only, like what follows.
+    started_at: float | None = None
+    items: Call | None = None  # The attempt to have all items done.
+
+
+@dataclass(slots=True, eq=False)
+class Item:
+    """One item of a Map; `of` is the entry into the Map, `outer` are the items that this one is in."""
+
+    of: Entry
+    call: Call  # The Map's attempt that it is part of.
+    index: int
+    outer: tuple[Item, ...]
+    began_at: float | None
+    ended_at: float | None = None
+    end: End = End.OPEN
+    reason: str = ""
+    fault: tuple[str, str] = ("", "")  # The error and words of what last went wrong in it.
+
+    @property
+    def chain(self) -> tuple[Item, ...]:
+        """The item and those that it is in, the outermost first."""
+        return (*self.outer, self)
 
 
 class Waiting:
