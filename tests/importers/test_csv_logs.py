@@ -200,7 +200,7 @@ def test_bad_times_give_order_only(tmp_path: Path) -> None:
         (PLAIN + '"' + "x\n" * LINE_CHARACTERS_MAX, "is no table|a row of more than"),
         (PLAIN + "\n" * (BLANK_LINES_MAX + 2), "blank lines"),
         ("," * 20_000 + "\n", "columns"),
-        (gzip.compress(PLAIN.encode())[:-9], "gzip"),
+        (gzip.compress(PLAIN.encode(), mtime=0)[:-9], "gzip"),
     ],
 )
 def test_bad_tables_are_refused(tmp_path: Path, content: str | bytes, said: str) -> None:
