@@ -31,6 +31,7 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,8 @@ def rows_in(folder: str) -> int:
     from sagacity_data import AttemptRow, DatasetStore, RunRow
 
     store = DatasetStore(Path(folder) / "dataset")
-    return sum(batch.num_rows for kind in (AttemptRow, RunRow) for batch in store.scan(kind, ["run_id"]))
+    batches = chain(store.scan(AttemptRow, ["run_id"]), store.scan(RunRow, ["run_id"]))
+    return sum(batch.num_rows for batch in batches)
 
 
 async def measured(way: str, folder: Path, seconds: float, concurrent: int) -> dict[str, float]:

@@ -9,10 +9,13 @@ from sagacity_data.plan_facts import AttemptFacts
 from sagacity_data.redaction import storable
 from sagacity_data.rows import AttemptOutcome, AttemptRow, ContextValues, RunRow, StepFeatures
 from sagacity_data.telling import Words
+from sagacity_engine.drafts import maker
 from sagacity_engine.events import AttemptFailed, AttemptSucceeded, AttemptUnknown, RunEnded
 from sagacity_engine.machine.run_state import RunState
 
 Ending = AttemptSucceeded | AttemptFailed | AttemptUnknown
+
+new_attempt_row, new_run_row = maker(AttemptRow), maker(RunRow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ def attempt_row(
     """The row of an attempt that has ended; `start` is None where nobody saw it."""
     started, step = state.started, facts.step
     refused = event if isinstance(event, AttemptFailed) else None
-    return AttemptRow(
+    return new_attempt_row(
         run_id=started.run_id,
         saga=state.saga.name,
         definition_hash=started.definition_hash,
@@ -106,7 +109,7 @@ def _outcome(event: Ending) -> AttemptOutcome:
 def run_row(state: RunState, event: RunEnded, launched: Launched, reason: str) -> RunRow:
     """The row of a run that has ended; `reason` is what is kept of the event's."""
     started, cost = state.started, state_cost(state)
-    return RunRow(
+    return new_run_row(
         run_id=started.run_id,
         saga=state.saga.name,
         definition_hash=started.definition_hash,

@@ -18,19 +18,18 @@ computed once, at the launch, before anything of the run is folded in.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Final
 
 from sagacity_data.errors import HistoryAhead
 from sagacity_data.features import LaunchFeatures
-from sagacity_data.plan_facts import Facts, PlanFacts
+from sagacity_data.open_run import OpenRun, attempts_of, input_bytes, steps_done
+from sagacity_data.plan_facts import PlanFacts
 from sagacity_data.recorded_rows import Ending, Launched, Start, attempt_row, run_row
-from sagacity_data.rows import NO_FEATURES, AttemptRow, Row, RunRow, StepFeatures
+from sagacity_data.rows import NO_FEATURES, AttemptRow, Row, RunRow
 from sagacity_data.signals import CallStarted, RunClosed, RunOpened, call_ended
 from sagacity_data.telling import NO_WORDS, Telling, Words
-from sagacity_engine import Direction, Saga
+from sagacity_engine import Saga
 from sagacity_engine.errors import IllegalEvent
 from sagacity_engine.events import (
     AttemptFailed,
@@ -42,31 +41,10 @@ from sagacity_engine.events import (
     RunStarted,
 )
 from sagacity_engine.machine import machine
-from sagacity_engine.machine.phases import StepPhase
 from sagacity_engine.machine.run_state import RunState, begin
 
 RUNS_MAX: Final = 100_000
 """Unfinished runs the recorder remembers; beyond it the oldest is forgotten, as after a restart."""
-
-WORDS_MAX: Final = 64
-"""Errors of one run whose words are remembered, so that its reason repeats none of them as it stood."""
-
-Place = tuple[str, Direction]
-"""A step and a direction: at most one attempt of each is open at a time."""
-
-
-@dataclass(slots=True)
-class _OpenRun:
-    """A run that has not ended, as far as this recorder saw it."""
-
-    launched: Launched
-    facts: Facts
-    started: int  # Attempts of services so far.
-    told: int = 0  # Rows made of them.
-    features: dict[str, StepFeatures] = field(default_factory=dict)
-    starts: dict[Place, Start] = field(default_factory=dict)
-    due: dict[Place, float] = field(default_factory=dict)
-    words: dict[str, str] = field(default_factory=dict)  # Of its errors: as they stood, and as they are kept.
 
 
 class Recorder:
@@ -79,7 +57,7 @@ class Recorder:
         self._features = features
         self._telling = telling or Telling()
         self._plans = PlanFacts()
-        self._runs: dict[str, _OpenRun] = {}
+        self._runs: dict[str, OpenRun] = {}
         self._in_flight: dict[str, int] = {}
         self._recalling = False
         self._whole = True
@@ -155,13 +133,13 @@ class Recorder:
             run.features = {}
         features.observe(RunOpened(at=event.at, run_id=event.run_id, saga=state.saga.name))
 
-    def _run(self, state: RunState) -> _OpenRun:
+    def _run(self, state: RunState) -> OpenRun:
         run = self._runs.get(state.started.run_id)
         if run is None:
             if len(self._runs) >= RUNS_MAX:
                 self._forget(next(iter(self._runs)))
             facts = self._plans.of(state.saga, state.plan)
-            run = _OpenRun(self._launched(state), facts, _attempts(state, facts))
+            run = OpenRun(self._launched(state), facts, attempts_of(state, facts))
             self._runs[state.started.run_id] = run
         return run
 
@@ -172,7 +150,7 @@ class Recorder:
     def _start(self, state: RunState, event: AttemptStarted) -> None:
         place = (event.step, event.direction)
         run = self._runs.get(state.started.run_id)
-        facts = self._plans.of(state.saga, state.plan).get(place)
+        facts = (self._plans.of(state.saga, state.plan) if run is None else run.facts).get(place)
         if facts is None or not facts.is_call:
             return
         if run is None:
@@ -186,7 +164,7 @@ class Recorder:
             service=service,
             at=event.at,
             scheduled_at=run.due.pop(place, event.at),
-            steps_done=_steps_done(state),
+            steps_done=steps_done(state),
             in_flight=None if self._recalling else busy,
             rank=run.started - 1,
             breaker_state="" if self._recalling else self._telling.state_of_breaker(service),
@@ -214,24 +192,21 @@ class Recorder:
             fold.observe(call_ended(row, event.at))
         return row
 
-    def _words(self, run: _OpenRun, event: AttemptFailed | AttemptUnknown) -> Words:
+    def _words(self, run: OpenRun, event: AttemptFailed | AttemptUnknown) -> Words:
         words = self._telling.words(event)
-        if event.message and len(run.words) < WORDS_MAX:
-            run.words[event.message] = words.kept
+        run.remember(event.message, words.kept)
         return words
 
     def _close_run(self, state: RunState, event: RunEnded) -> RunRow:
         run = self._run(state)
-        self._whole = run.told + len(run.starts) == _attempts(state, run.facts)
+        self._whole = run.told + len(run.starts) == attempts_of(state, run.facts)
         self._forget(state.started.run_id)
         if (features := self._live_features) is not None:
             features.observe(
                 RunClosed(at=event.at, run_id=state.started.run_id, saga=state.saga.name, status=event.status)
             )
-        reason = event.reason
-        for stood in sorted(run.words, key=len, reverse=True):
-            reason = reason.replace(stood, run.words[stood])
-        return run_row(state, event, run.launched, self._telling.redaction.of_words(reason))
+        reason = self._telling.redaction.of_words(run.kept_of(event.reason))
+        return run_row(state, event, run.launched, reason)
 
     def _forget(self, run_id: str) -> None:
         for start in self._runs.pop(run_id).starts.values():
@@ -243,30 +218,6 @@ class Recorder:
             self._in_flight[service] = left
         else:
             del self._in_flight[service]
-
-
-def input_bytes(run_input: object) -> int:
-    """The size of a run's input as compact JSON in UTF-8, in bytes.
-
-    >>> input_bytes({"who": "Zoë"})
-    14
-    """
-    text = json.dumps(run_input, separators=(",", ":"), ensure_ascii=False)
-    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
-
-
-def _attempts(state: RunState, facts: Facts) -> int:
-    """Attempts of services that the run has started so far."""
-    return sum(
-        (step.attempts + step.undo_attempts)
-        for name, step in state.steps.items()
-        if facts[name, Direction.FORWARD].is_call
-    )
-
-
-def _steps_done(state: RunState) -> int:
-    succeeded = StepPhase.SUCCEEDED
-    return len([1 for step in state.steps.values() if step.phase is succeeded])
 
 
 def _call_started(state: RunState, event: AttemptStarted, service: str) -> CallStarted:

@@ -21,6 +21,7 @@ from operator import attrgetter
 from typing import Any, get_args
 
 from sagacity_engine.errors import FailureClass, IllegalEvent, SagaRefused
+from sagacity_engine.event_forms import EventForm
 from sagacity_engine.events import (
     AttemptStarted,
     AttemptSucceeded,
@@ -82,12 +83,14 @@ def encode_batch(events: Iterable[Event]) -> tuple[str, PlanText | None]:
 def decode_batch(text: str, plan_named: Callable[[str], Plan]) -> tuple[Event, ...]:
     """The events of a batch; raises `IllegalEvent` when a record is none of ours."""
     try:
-        records = [(str(kind), dict(body)) for kind, body in json.loads(text)]
+        records = [(str(kind), dict(body)) for kind, body in _from_json(text)]
     except (ValueError, TypeError) as problem:
         raise IllegalEvent(f"the journal holds an unreadable batch: {problem}") from None
     return tuple(
-        _started(body, plan_named) if kind == RunStarted.__name__ else _event(kind, body)
-        for kind, body in records
+        [
+            _started(body, plan_named) if kind == RunStarted.__name__ else _event(kind, body)
+            for kind, body in records
+        ]
     )
 
 
@@ -137,16 +140,22 @@ def read_plan_text(text: PlanText) -> Plan:
 def _event(kind: str, body: object) -> Event:
     if kind not in KINDS:
         raise IllegalEvent(f"the journal holds an event of unknown kind {kind!r}")
+    event: Event | None = _FORMS[kind].read(body) if isinstance(body, dict) else None
+    if event is not None:
+        return event
     try:
-        event: Event = from_plain(KINDS[kind], body, kind)
+        made: Event = from_plain(KINDS[kind], body, kind)
     except (SagaRefused, ValueError) as refusal:
         raise IllegalEvent(f"the journal holds an unreadable event: {refusal}") from None
-    return event
+    return made
 
 
 def _started(body: dict[str, Any], plan_named: Callable[[str], Plan]) -> Event:
     plan = plan_named(str(body.get("plan")))
-    event = _event(RunStarted.__name__, {"definition_hash": plan.definition_hash, **body, "plan": _NO_PLAN})
+    told = {"definition_hash": plan.definition_hash, **body}
+    if (swift := _START.read({**told, "plan": plan})) is not None:
+        return swift
+    event = _event(RunStarted.__name__, {**told, "plan": _NO_PLAN})
     assert isinstance(event, RunStarted), "the record says so"
     return dataclasses.replace(event, plan=plan)
 
@@ -212,6 +221,7 @@ def _text(plan: Plan) -> PlanText:
 _to_json = json.JSONEncoder(
     separators=(",", ":"), check_circular=False, allow_nan=False, default=_other
 ).encode
+_from_json = json.JSONDecoder().decode
 _VALUES: dict[type, Callable[[Any], str]] = {
     **dict.fromkeys((str, Direction, Status, FailureClass), encode_basestring_ascii),
     int: int.__repr__,
@@ -221,6 +231,8 @@ _VALUES: dict[type, Callable[[Any], str]] = {
 """What writes the most frequent values faster than an encoder that first has to look what they are."""
 
 _WRITERS = {name: _Writer(kind) for name, kind in KINDS.items()}
+_FORMS: dict[str, EventForm[Any]] = {name: EventForm(kind) for name, kind in KINDS.items()}
+_START: EventForm[RunStarted] = _FORMS[RunStarted.__name__]
 _NO_PLAN: Mapping[str, Any] = {"saga": "", "definition_hash": "", "steps": ()}
 _LATEST: dict[int, tuple[Plan, PlanText]] = {}
 _text_of_equal = lru_cache(maxsize=PLANS_MAX)(_text)

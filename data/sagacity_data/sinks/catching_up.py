@@ -162,11 +162,25 @@ class JournalFollower:
         self._latest.extend(reversed(newest))
         return telling.caught_up()
 
+    def finish(self) -> CaughtUp:
+        """Polls until each run that was open has been looked at: what had ended before is told then."""
+        left = len(self._open)
+        done = self.poll()
+        for _ in range(CHECKS_MAX, left, CHECKS_MAX):
+            more = self.poll()
+            done = CaughtUp(
+                ended=done.ended + more.ended,
+                open=more.open,
+                rows=done.rows + more.rows,
+                refused=(*done.refused, *more.refused)[:REFUSED_MAX],
+            )
+        return done
+
     def follow(self, ended: Callable[[float], bool], pause_s: float = 1.0) -> None:
-        """Polls until `ended(pause_s)`, which waits that long and says whether to stop; then a last time."""
+        """Polls until `ended(pause_s)`, which waits that long and says whether to stop; then it finishes."""
         while not ended(pause_s):
             self.poll()
-        self.poll()
+        self.finish()
 
     def _unseen(self) -> Iterator[RunSummary]:
         """The runs that began since the last poll, newest first."""

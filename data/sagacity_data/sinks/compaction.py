@@ -17,15 +17,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sagacity_data.errors import DatasetRefused
-from sagacity_data.rows import Row
+from sagacity_data.rows import Row, RunRow
 from sagacity_data.sinks.buffer import Buffer
-from sagacity_engine import Saga
+from sagacity_engine import Saga, Status
 
 if TYPE_CHECKING:  # The store reads the buffer, and so knows this package.
     from sagacity_data.store import DatasetStore
 
 ROWS_AT_ONCE: Final = 50_000
 """The most rows that one move takes: what it holds in memory, and how long it keeps others out."""
+
+READINGS_MAX: Final = 3
+"""How often the files are read anew when they are rewritten meanwhile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,12 +119,27 @@ class DatasetSink:
 
     def recorded(self) -> set[str]:
         """The ended runs that the dataset has, moved or not."""
-        buffered = self._buffer.ended_runs()  # First: see the buffer's theory.
-        return buffered | {run.run_id for run in self._store.read_runs() if run.status.ended}
+        from sagacity_data.store_reading import PartGone
+
+        for _ in range(READINGS_MAX - 1):
+            buffered = self._buffer.ended_runs()  # First: see the buffer's theory.
+            try:
+                return buffered | self._moved()
+            except PartGone:  # It was rewritten meanwhile.
+                continue
+        return self._buffer.ended_runs() | self._moved()
 
     def close(self) -> None:
         """Lets the buffer go; what is in it is read from there."""
         self._buffer.close()
+
+    def _moved(self) -> set[str]:
+        """The ended runs in the dataset's files: two columns of them are read."""
+        moved: set[str] = set()
+        for batch in self._store.scan(RunRow, ("run_id", "status")):
+            ids, statuses = batch.column("run_id").to_pylist(), batch.column("status").to_pylist()
+            moved.update(run_id for run_id, status in zip(ids, statuses, strict=True) if Status(status).ended)
+        return moved
 
     def _is_due(self) -> bool:
         policy, now = self._policy, self._clock()

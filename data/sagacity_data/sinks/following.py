@@ -7,6 +7,7 @@ terminal reaches both processes and is left to the other one.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -23,6 +24,8 @@ from sagacity_data.sinks.compaction import DatasetSink
 from sagacity_engine import JournalRefused, SqliteJournal
 
 RETRY_MAX_S: Final = 30.0
+COLLECT_AFTER: Final = 50_000
+"""Objects between two searches for cycles: rows and events are many, and have none."""
 
 Wait = Callable[[float], bool]
 """Waits so many seconds, or until the input has ended; whether it has."""
@@ -44,7 +47,7 @@ def follow(
         while True:
             last = ended(pause_s)
             try:
-                tell(follower.poll())
+                tell(follower.finish() if last else follower.poll())
                 pause_s = every_s
             except (DatasetRefused, JournalRefused) as refusal:
                 if last:
@@ -79,6 +82,8 @@ def main(journal: str, dataset: str, every_s: str, nice: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with suppress(OSError):
         os.nice(int(nice))
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER)
     over = threading.Event()
     threading.Thread(target=_await_end, args=(over,), daemon=True).start()
     totals = {"runs": 0, "rows": 0, "refused": 0}

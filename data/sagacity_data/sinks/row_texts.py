@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from enum import StrEnum
+from json.encoder import encode_basestring_ascii as _word
 from operator import attrgetter
 from types import NoneType, UnionType
 from typing import Any, Final, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
@@ -29,11 +30,11 @@ Texts = dict[int, tuple[object, str]]
 
 def row_text(row: Row, shared: Texts) -> str:
     """The row's text. Raises `RowRefused` for a value that JSON cannot say."""
-    _, values, mappings = _COLUMNS[type(row)]
+    columns = _COLUMNS[type(row)]
     try:
-        text = _to_json(values(row))[:-1]
-        for name in mappings:
-            text += "," + _shared(getattr(row, name), shared)
+        text = _to_json(columns.values(row))[:-1]
+        for mapping in columns.shared(row)[:-1]:
+            text += "," + _shared(mapping, shared)
     except (TypeError, ValueError) as problem:
         raise RowRefused(row, problem) from None
     return f"{text}]"
@@ -41,7 +42,7 @@ def row_text(row: Row, shared: Texts) -> str:
 
 def key_text(row: Row) -> str:
     """What identifies the row within its kind, as text."""
-    return _to_json(row.key)
+    return f"[{','.join([_word(part) if isinstance(part, str) else str(part) for part in row.key])}]"
 
 
 def names_of(kind: type[Row]) -> tuple[str, ...]:
@@ -84,7 +85,7 @@ def _shared(value: object, shared: Texts) -> str:
     if known is not None and known[0] is value:
         return known[1]
     assert isinstance(value, Mapping), "only mappings are shared"
-    text = _to_json(dict(value))
+    text = _to_json(dict(value)) if value else "{}"
     shared[id(value)] = (value, text)
     return text
 
@@ -95,13 +96,15 @@ class _Columns(NamedTuple):
     names: tuple[str, ...]
     values: Callable[[Row], tuple[Any, ...]]
     mappings: tuple[str, ...]
+    shared: Callable[[Row], tuple[Any, ...]]  # The mappings, and the first of them once more.
 
 
 def _columns_of(kind: type[Row]) -> _Columns:
     hints = get_type_hints(kind)
     mappings = tuple(field.name for field in fields(kind) if get_origin(hints[field.name]) is Mapping)
     names = tuple(field.name for field in fields(kind) if field.name not in mappings)
-    return _Columns(names, attrgetter(*names), mappings)
+    # With a name that comes twice, what is read is a tuple, also of one mapping.
+    return _Columns(names, attrgetter(*names), mappings, attrgetter(*mappings, mappings[0]))
 
 
 Form = tuple[tuple[type, ...], Mapping[str, StrEnum] | None]

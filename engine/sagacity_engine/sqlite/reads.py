@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -22,7 +22,7 @@ from sagacity_engine.events import Event, Status
 from sagacity_engine.plan import Plan
 from sagacity_engine.run_lines import RunSummary
 from sagacity_engine.saga import Saga
-from sagacity_engine.sqlite.connection import Connection, refusals, roll_back
+from sagacity_engine.sqlite.connection import Connection, Rows, refusals, roll_back
 from sagacity_engine.sqlite.rows import RUN_COLUMNS, StoredRun, summary
 
 PAGE = 1_000
@@ -74,13 +74,14 @@ class Reads:
 
     def stored(self, run_id: str) -> StoredRun | None:
         """What the file has of a run, all as of one moment."""
-        with self._snapshot():
-            first_layout = self.rows(FIRST_LAYOUT, run_id)
-            lines = self.rows(TAIL, run_id)
+        with self._snapshot() as ask:
+            first_layout = ask(FIRST_LAYOUT, (run_id,)).fetchall()
+            lines = ask(TAIL, (run_id,)).fetchall()
             if not lines:
                 return StoredRun(self._path, run_id, (0, b""), first_layout, ()) if first_layout else None
             [(number, seq, held)] = lines
-            return StoredRun(self._path, run_id, (seq, held), first_layout, self.rows(BATCHES, number))
+            batches = ask(BATCHES, (number,)).fetchall()
+            return StoredRun(self._path, run_id, (seq, held), first_layout, batches)
 
     def definition(self, definition_hash: str) -> Saga | None:
         """The kept definition; raises `JournalRefused` when it was altered."""
@@ -156,11 +157,12 @@ class Reads:
             raise JournalRefused(f"{self._path}: {problem}; restore the file from a copy") from None
 
     @contextmanager
-    def _snapshot(self) -> Iterator[None]:
+    def _snapshot(self) -> Iterator[Callable[..., Rows]]:
+        """What is asked within is answered as of one moment."""
         with self._reading, refusals(self._path, "cannot be read; restore it from a copy"):
             try:
                 self._connection.execute("BEGIN")
-                yield
+                yield self._connection.execute
             finally:
                 roll_back(self._connection)
 

@@ -33,6 +33,8 @@ from sagacity_data.sinks import (
     RecordingPolicy,
     RowSink,
     catch_up,
+    catching_up,
+    compact,
 )
 from sagacity_engine import (
     Engine,
@@ -317,3 +319,40 @@ def test_rows_of_a_followed_journal_are_those_of_a_listener(tmp_path: Path) -> N
     with journal(tmp_path / "runs.db") as kept:
         JournalFollower(kept, followed, ()).follow(lambda pause_s: next(waits), pause_s=0.0)
     assert without_the_moment(followed.rows) == without_the_moment(live.rows)
+
+
+def test_a_follower_finishes_with_every_open_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One poll looks at so many open runs; to finish is to look at all, so what has ended is told."""
+    monkeypatch.setattr(catching_up, "CHECKS_MAX", 2)
+    path, sink = tmp_path / "runs.db", MemorySink()
+    saga = define("stay")
+    saga.approval("host")
+    names = [f"r{number}" for number in range(7)]
+
+    async def main() -> None:
+        async with Engine(SqliteJournal(path), [saga.bind()]) as engine:
+            with journal(path) as kept:
+                follower = JournalFollower(kept, sink, ())
+                for name in names:
+                    await engine.start("stay", run_id=name)
+                assert follower.poll().ended == 0
+                for name in names:
+                    await engine.signal(name, "host", who="host")
+                    await engine.result(name)
+                assert follower.finish().ended == 7
+                assert follower.finish().ended == 0
+
+    asyncio.run(main())
+    assert sorted(row.run_id for row in sink.rows if isinstance(row, RunRow)) == names
+
+
+def test_the_recorded_runs_are_those_that_ended_moved_or_not(tmp_path: Path) -> None:
+    """What has been moved into files is known as well as what still waits."""
+    path, folder = tmp_path / "runs.db", tmp_path / "dataset"
+    record(path, MemorySink(), range(3))
+    with journal(path) as kept, closing(DatasetSink(folder)) as sink:
+        assert sink.recorded() == set()
+        catch_up(kept, sink, Recorder(), {"r1", "r2"})
+        assert compact(folder) > 0
+        catch_up(kept, sink, Recorder(), {"r0", "r2"})
+        assert sink.recorded() == {"r0", "r1"}
