@@ -10,22 +10,36 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import isfinite, nan
+from math import nan
 from typing import TYPE_CHECKING, Any, Final
+
+from sagacity_models.feature_columns import (
+    Columns,
+    FeatureColumn,
+    Features,
+    FeatureValue,
+    columns_of,
+    feature_column,
+    number_in,
+)
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-FeatureValue = str | float | bool | None
-Features = Mapping[str, FeatureValue]
-"""What is known of one step of one run at launch."""
-Columns = Mapping[str, Sequence[FeatureValue]]
-"""The same of many steps and runs, feature by feature."""
+__all__ = [
+    "CategoryColumn",
+    "Columns",
+    "FeatureEncoding",
+    "FeatureValue",
+    "Features",
+    "NumberColumn",
+    "columns_of",
+    "number_in",
+]
 
 LEVELS_MAX: Final = 40
 LEVEL_ROWS_MIN: Final = 20
@@ -100,17 +114,18 @@ class FeatureEncoding:
         import numpy as np
 
         matrix = np.full((rows, len(self.names)), np.nan)
-        for place, column in enumerate(self.numbers):
-            if column.name in columns:
-                matrix[:, place] = _as_numbers(columns[column.name])
-        for place, (name, codes) in enumerate(self._codes, start=len(self.numbers)):
-            values, other = columns.get(name, ()), float(len(codes))
-            known = {
-                value: nan if value is None else float(codes.get(str(value), other)) for value in set(values)
-            }
-            if known:
-                matrix[:, place] = [known[value] for value in values]
+        self.fill_tree_rows({name: feature_column(columns[name]) for name in self.names if name in columns}, matrix)
         return matrix
+
+    def fill_tree_rows(self, columns: Mapping[str, FeatureColumn], matrix: NDArray[Any]) -> None:
+        """The same into a matrix of any float type that holds NaN, as many rows as the columns have."""
+        for place, column in enumerate(self.numbers):
+            told = columns.get(column.name)
+            if told is not None and told.numbers is not None:
+                matrix[:, place] = told.numbers
+        for place, (name, codes) in enumerate(self._codes, start=len(self.numbers)):
+            if name in columns:
+                matrix[:, place] = _coded(columns[name], codes)
 
     def design_row(self, tree_row: Sequence[float]) -> list[float]:
         """The row of a linear model, all finite, from that of a tree model."""
@@ -186,43 +201,28 @@ class FeatureEncoding:
         numbers: list[NumberColumn] = []
         categories: list[CategoryColumn] = []
         for name in sorted(columns)[:FEATURES_MAX]:
-            values = columns[name]
-            if str in set(map(type, values)):
-                categories += _category(name, values)
+            column = feature_column(columns[name])
+            if column.has_text:
+                categories += _category(name, column)
             else:
-                numbers += _number(name, values)
+                numbers += _number(name, column)
         return cls(tuple(numbers), tuple(categories))
 
 
-def columns_of(rows: Sequence[Features]) -> Columns:
-    """The values of every feature, row by row; None where a row does not have it."""
-    return {name: [row.get(name) for row in rows] for name in sorted(set().union(*rows))}
-
-
-def number_in(value: object) -> float:
-    """The value as a finite number, else NaN.
-
-    >>> number_in(True), number_in("seven"), number_in(float("inf"))
-    (1.0, nan, nan)
-    """
-    if isinstance(value, (int, float)) and isfinite(value):
-        return float(value)
-    return nan
-
-
-def _as_numbers(values: Sequence[FeatureValue]) -> NDArray[np.float64]:
+def _coded(column: FeatureColumn, codes: Mapping[str, int]) -> NDArray[np.float64]:
+    """The place of each row's level among the known ones; past them all if it is none, NaN if missing."""
     import numpy as np
 
-    if str in set(map(type, values)):
-        values = [number_in(value) for value in values]
-    numbers = np.array(values, dtype=np.float64)
-    numbers[~np.isfinite(numbers)] = np.nan
-    return numbers
+    told, names = column.as_levels()
+    # The last two places are those of the codes -2, a text that was not kept, and -1, a missing one.
+    places = [*(float(codes.get(name, len(codes))) for name in names), float(len(codes)), nan]
+    return np.array(places)[told]
 
 
-def _number(name: str, values: Sequence[FeatureValue]) -> list[NumberColumn]:
-    numbers = _as_numbers(values)
-    known = numbers[numbers == numbers]  # noqa: PLR0124  not NaN
+def _number(name: str, column: FeatureColumn) -> list[NumberColumn]:
+    if column.numbers is None:
+        return []
+    known = column.numbers[column.numbers == column.numbers].astype("float64")  # noqa: PLR0124  not NaN
     if len(known) < 2:
         return []
     mean, scale = float(known.mean()), float(known.std())
@@ -230,10 +230,14 @@ def _number(name: str, values: Sequence[FeatureValue]) -> list[NumberColumn]:
     return [NumberColumn(name, mean, scale)] if scale > 1e-9 * max(1.0, abs(mean)) else []
 
 
-def _category(name: str, values: Sequence[FeatureValue]) -> list[CategoryColumn]:
-    counts = Counter(str(value) for value in values if value is not None)
-    enough = min(LEVEL_ROWS_MIN, max(1, len(values) // 50))
+def _category(name: str, column: FeatureColumn) -> list[CategoryColumn]:
+    import numpy as np
+
+    told, names = column.as_levels()
+    found = np.bincount(told[told >= 0], minlength=len(names)).tolist()
+    counts = {level: count for level, count in zip(names, found, strict=True) if count}
+    enough = min(LEVEL_ROWS_MIN, max(1, len(told) // 50))
     common = sorted(counts, key=lambda level: (-counts[level], level))[:LEVELS_MAX]
     levels = tuple(sorted(level for level in common if counts[level] >= enough))
-    varies = len(counts) > 1 or None in values
+    varies = len(counts) > 1 or bool((told < 0).any())
     return [CategoryColumn(name, levels)] if levels and varies else []
