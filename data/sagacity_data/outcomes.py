@@ -13,7 +13,10 @@ some moment may learn only from cases whose `last_us` lies before it.
 
 "First" and "last" are by instant, and among events of one instant by their place in the file. A case is taken
 to end with its last event: a log says nothing else about ends, so cases still open when it was written count
-as ended.
+as ended. Of a rule about time that would be wrong near the log's end: a case that started there cannot yet be
+known to be late. `follow_up_s` says how long the log must go on after a case's start before the rule may be
+asked about it; who trains leaves younger cases out, the fast ones among them too, for they would be all that
+is known.
 """
 
 from __future__ import annotations
@@ -183,6 +186,15 @@ def rule_from_json(written: Mapping[str, Any]) -> OutcomeRule:
     except (KeyError, TypeError, ValueError):
         pass
     raise RuleRefused(f"{written!r} is no outcome rule of this version; import the log again")
+
+
+def follow_up_s(rule: OutcomeRule) -> float:
+    """For how many seconds after its start a case must be in view before `rule` tells fairly of it.
+
+    >>> follow_up_s(CompletedWithin(86_400.0)), follow_up_s(ContainsActivity("pay"))
+    (86400.0, 0.0)
+    """
+    return rule.duration_s if isinstance(rule, CompletedWithin) else 0.0
 
 
 def rule_in_words(rule: OutcomeRule) -> str:

@@ -12,11 +12,12 @@ from sagacity_api.cli import main
 from sagacity_data import AttemptOutcome, AttemptRow
 from sagacity_data.store import DatasetStore
 from sagacity_engine import Direction, FailureClass, Kind, read_saga
+from sagacity_models.bundle import load_bundle
 from sagacity_models.registry import STEP_MODELS, Registry
 from sagacity_training.log_cases import CASE_MODELS
 
 START = 1_780_000_000.0
-RUNS = 500
+RUNS = 1_750
 SAGA = {"saga": "errand", "steps": [{"name": "ask"}, {"name": "do"}]}
 
 PLOTS = {"figures/calibration.png", "figures/confusion.png"}
@@ -86,6 +87,7 @@ def attempts(tmp_path_factory: pytest.TempPathFactory) -> Path:
         fails = draws.random() < (0.7 if rush else 0.05)
         rows += [row(number, "ask", rush=rush, fails=fails), row(number, "do", rush=rush, fails=False)]
     store.append(rows)
+    store.keep_definitions([read_saga(SAGA)])
     return store.folder
 
 
@@ -98,7 +100,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
         '<event><string key="concept:name" value="{}"/><date key="time:timestamp" value="{}"/></event>'.format
     )
     traces = []
-    for number in range(400):
+    for number in range(1_400):
         at = begin + timedelta(hours=number)
         easy = draws.random() < 0.5
         good = draws.random() < (0.9 if easy else 0.1)
@@ -118,11 +120,9 @@ def test_a_model_of_steps_can_be_used(run: Run, attempts: Path, tmp_path: Path) 
     options = ["--into", bundle, "--no-registry", "--at", at, "--seed", 1, "--json"]
     code, out, err = run("train", "--dataset", attempts, *options)
     told = json.loads(out)
-    assert (code, told["signal"], told["runs"]) == (0, True, RUNS)
+    assert (code, told["signal"], told["promoted"]) == (0, True, True)
     assert f"kept in {bundle}" in err
-    refusal = told["targets"]["refusal"]
-    assert refusal["recipe"] != "base"
-    assert refusal["scores"].keys() >= {"base", refusal["recipe"]}
+    assert told["bundle"] == str(bundle)
     document = tmp_path / "errand.json"
     document.write_text(json.dumps(SAGA), encoding="utf-8")
     chances = {}
@@ -133,7 +133,7 @@ def test_a_model_of_steps_can_be_used(run: Run, attempts: Path, tmp_path: Path) 
         prediction = json.loads(out)
         assert (code, prediction["model"], prediction["fallback"]) == (
             0,
-            {"version": told["version"], "kind": "learned"},
+            {"version": load_bundle(bundle).version, "kind": "learned"},
             False,
         )
         chances[rush] = prediction["steps"][0]["first_refusal_probability"]
@@ -141,14 +141,19 @@ def test_a_model_of_steps_can_be_used(run: Run, attempts: Path, tmp_path: Path) 
     assert chances["false"] < 0.2
 
 
+FIGURES = {"auc", "log_loss", "log_loss_base", "brier", "brier_base", "ece", "n_train", "n_test"}
+
+
 @pytest.mark.slow
 def test_the_registry_hands_out_its_champion(run: Run, attempts: Path, tmp_path: Path) -> None:
-    """What was promoted in a registry answers under --registry; the figures are printed as a table."""
+    """What was promoted answers under --registry; trained again on the same history it is not better."""
     registry = tmp_path / "registry"
     at = START + 600 * RUNS + 3600
-    code, out, err = run("train", "--dataset", attempts, "--registry", registry, "--at", at, "--seed", 1)
+    train = ["train", "--dataset", attempts, "--registry", registry, "--at", at, "--seed", 1]
+    code, out, err = run(*train)
     assert code == 0
     assert "base" in out
+    assert "promoted\n  step_failure: " in out
     assert "is the champion now" in err
     document = tmp_path / "errand.json"
     document.write_text(json.dumps(SAGA), encoding="utf-8")
@@ -156,20 +161,71 @@ def test_the_registry_hands_out_its_champion(run: Run, attempts: Path, tmp_path:
     assert (code, json.loads(out)["model"]["kind"]) == (0, "learned")
     assert plots(registry, STEP_MODELS) == PLOTS
 
+    champion = Registry(registry).bundle_folder()
+    report = json.loads((champion.parent / "report" / "report.json").read_text("utf-8"))
+    assert {part["group"] for part in report["models"]["step_failure"]["slices"]} >= {"all", "service"}
+    assert report["decisions"]["runs"] > 100
+    code, out, err = run(*train, "--json")
+    told = json.loads(out)
+    assert (code, told["promoted"], told["signal"]) == (3, False, True)
+    assert "0 held-out rows that the champion had not learnt from" in told["reasons"][0]
+    assert "version 2 is not promoted" in err
+    assert Registry(registry).bundle_folder() == champion
+
+
+@pytest.mark.slow
+def test_the_last_line_is_the_promised_document(run: Run, attempts: Path, tmp_path: Path) -> None:
+    """--json ends with one line that holds exactly what is promised; the report is written where asked."""
+    config = tmp_path / "settings.toml"
+    config.write_text("seed = 1\n[report]\ndraws = 50\ndecision_runs = 0\n", "utf-8")
+    at = START + 600 * RUNS + 3600
+    options = ["--no-registry", "--at", at, "--config", config, "--report", tmp_path / "told", "--json"]
+    code, out, _ = run("train", "--dataset", attempts, *options)
+    told = json.loads(out.splitlines()[-1])
+    assert code == 0
+    assert told.keys() == {"models", "class_macro_f1", "signal", "promoted", "reasons", "bundle"}
+    assert told["models"].keys() >= {"step_failure"}
+    figures = told["models"]["step_failure"]
+    assert figures.keys() == FIGURES
+    assert figures["n_test"] >= 500
+    assert figures["log_loss"] < figures["log_loss_base"]
+    assert 0 <= figures["ece"] <= 0.05
+    assert told["bundle"] is None
+    assert {path.name for path in (tmp_path / "told").iterdir()} == {"report.html", "report.json"}
+    report = json.loads((tmp_path / "told" / "report.json").read_text("utf-8"))
+    assert report["config"]["seed"] == 1
+    assert "decision_runs = 0" in report["decisions"]["skipped"]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"), [("sed = 1", "did you mean seed?"), ("[gate]\nalpha = 2", "gate.alpha = 2")]
+)
+def test_bad_settings_are_refused_first(run: Run, tmp_path: Path, text: str, why: str) -> None:
+    """A setting that is unknown or out of range is one line that names it; nothing is trained."""
+    config = tmp_path / "settings.toml"
+    config.write_text(text, "utf-8")
+    code, out, err = run("train", "--dataset", tmp_path, "--config", config)
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert why in err
+
 
 @pytest.mark.slow
 def test_a_model_of_cases_is_judged(run: Run, log: Path, tmp_path: Path) -> None:
     """An imported log trains a model whose figures stand beside the base rate's, and is kept once."""
     rule = ["--outcome-activities", "GOOD,BAD", "--success", "GOOD"]
     assert run("import", "xes", log, "--into", tmp_path / "set", *rule)[0] == 0
-    train = ["train", "--dataset", tmp_path / "set", "--no-registry", "--into", tmp_path / "model"]
+    keep = ["--into", tmp_path / "model", "--report", tmp_path / "report"]
+    train = ["train", "--dataset", tmp_path / "set", "--no-registry", *keep]
     code, out, err = run(*train)
     assert code == 0, err
     for told in ("log loss", "Brier score", "AUC", "base rate: "):
         assert told in out
-    figures = json.loads((tmp_path / "model" / "figures.json").read_text("utf-8"))
-    assert figures["signal"] is True
-    assert figures["scores"]["log_loss"] < figures["scores"]["base_log_loss"]
+    report = json.loads((tmp_path / "report" / "report.json").read_text("utf-8"))
+    assert report["gate"]["signal"] is True
+    scores = report["models"]["outcome"]["scores"]
+    assert scores["chosen"]["log_loss"]["value"] < scores["base"]["log_loss"]["value"]
+    assert report["decisions"]["skipped"] == "an event log has no plans to choose among"
+    assert (tmp_path / "model" / "case_model.json").is_file()
     code, _, err = run(*train)
     assert code == 2
     assert "not empty" in err
@@ -194,7 +250,8 @@ def test_training_on_cases_is_logged_unless_told_not_to(
 
     monkeypatch.setenv("SAGACITY_REGISTRY", "named")
     told = json.loads(run("train", "--dataset", "set", "--json")[1])
-    assert (told["model_version"], told["promoted"]) == ("1", True)
+    assert told["promoted"] is True
+    assert Path(told["bundle"]).parent.parent.parent.name == "cases"
     assert (tmp_path / "named" / "mlflow.db").is_file()
 
 

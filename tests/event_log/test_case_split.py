@@ -46,6 +46,35 @@ def test_the_slices_follow_one_another_in_time() -> None:
     assert max(case.outcome.last_us for case in split.select) < split.cut_us
 
 
+def test_a_follow_up_window_leaves_out_what_is_too_young_at_each_moment() -> None:
+    """Cases within the window before the log's end, the cut or the next slice are out, fast ones too."""
+    cases = [summary(number, number * 1_000_000, number * 1_000_000 + 2) for number in range(101)]
+    split = split_cases(cases, 0.2, follow_up_s=5.0)
+    assert split.too_young == 5  # The log ends at 100 s: those from 96 s on, the last two microseconds later.
+    assert [case.number for case in split.test][-1] == 95
+    cut_s = split.cut_us // 1_000_000
+    assert max(case.number for case in split.train) == cut_s - 5
+    for earlier, later in ((split.fit, split.calibrate), (split.calibrate, split.select)):
+        assert max(case.number for case in earlier) == later[0].number - 5
+    with pytest.raises(ValueError, match="import a longer log"):
+        split_cases(cases, 0.2, follow_up_s=1000.0)
+    with pytest.raises(ValueError, match="follow-up window"):
+        split_cases(cases, 0.2, follow_up_s=-1.0)
+
+
+def test_each_source_ends_at_its_own_last_event() -> None:
+    """A case is too young by the end of its own log, not by that of a later one beside it."""
+    outcome = Outcome(True, 1, 1)
+    early = [CaseSummary(n, f"a{n}", 0, 1, n * 1_000_000, n * 1_000_000, outcome) for n in range(10)]
+    late = [CaseSummary(10 + n, f"b{n}", 1, 1, (100 + n) * 1_000_000, 0, outcome) for n in range(2)]
+    late.append(CaseSummary(12, "b", 1, 1, 0, 200_000_000, None))
+    split = split_cases([*early, *late], 0.5, follow_up_s=3.0)
+    kept = {case.number for case in (*split.train, *split.test)}
+    assert split.too_young == 3
+    assert not kept & {7, 8, 9}
+    assert {10, 11} <= kept
+
+
 def test_equal_starts_are_ordered_by_id() -> None:
     """Cases of one start are sorted by id, whatever their place in the file."""
     cases = [summary(number, 5, 6, case_id) for number, case_id in enumerate("hgfedcba")]

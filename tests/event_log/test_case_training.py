@@ -10,12 +10,15 @@ import pytest
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
 from sagacity_data.case_store import EventLogDataset
+from sagacity_data.event_log import Case, CaseEvent
 from sagacity_data.importers import import_event_logs
 from sagacity_data.outcomes import AttributeEquals, CompletedWithin, OutcomeActivities
 from sagacity_models.case_calibration import IsotonicMap, PlattMap, calibration_from_json, logit
 from sagacity_models.case_outcome import CaseModelKind, CaseModelRefused, CaseOutcomeModel
 from sagacity_training import case_rows
+from sagacity_training.case_choice import latest_rate
 from sagacity_training.case_fit import fit_calibration
+from sagacity_training.case_rows import KnownCase
 from sagacity_training.case_scores import score_cases
 from sagacity_training.cases import CaseTrainingRefused, CaseTrainingResult, train_cases
 
@@ -115,11 +118,58 @@ def test_the_attribute_that_defines_success_is_never_a_feature(trained: Trained)
     assert not any("closing code" in column or "amount" in column for column in result.model.layout.columns)
 
 
-def test_the_base_rate_is_the_share_among_training_rows(trained: Trained) -> None:
-    """Without signal every test row gets the share of successes among training rows."""
+def test_without_signal_every_row_gets_the_base_rate(trained: Trained) -> None:
+    """Forecasts, base and the model's own rate are one number, and what is judged says that nothing won."""
     result = trained(600, 0.0)
     predicted = [point.predicted for point in result.scores.calibration]
     assert predicted == pytest.approx([result.scores.base_rate])
+    (judged,) = result.judged
+    assert (judged.task, judged.chosen, judged.has_signal) == ("outcome", "base", False)
+    assert set(judged.forecasts) == set(judged.base) == {result.model.base_rate}
+
+
+def test_the_base_rate_follows_the_latest_slice_and_is_drawn_to_the_whole() -> None:
+    """40 latest cases, half good, among 100 of which 30 % are: (20 + 20 x 0.3) / 60, up to the prior's part."""
+
+    def case(number: int, success: bool) -> KnownCase:
+        return KnownCase(number, Case(str(number), (CaseEvent("a", number),)), success)
+
+    latest = [case(number, number % 2 == 0) for number in range(60, 100)]
+    train = [case(number, number < 10) for number in range(60)] + latest
+    whole = (30 + 0.5) / 101
+    assert latest_rate(train, latest) == pytest.approx((20 + 20 * whole) / 60)
+    assert 0 < latest_rate(latest[:1], latest[:1]) < 1
+    assert latest_rate([], []) == 0.5
+
+
+def test_what_is_judged_is_every_test_prefix_in_time_order(trained: Trained) -> None:
+    """Outcomes and forecasts give the figures that the scores tell, and a champion is asked about each row."""
+    first = trained(500, 0.8)
+    result = trained(500, 0.8, champion=first.model)
+    (judged,) = result.judged
+    assert judged.chosen == result.model.kind.value
+    assert judged.champion is not None
+    assert list(judged.champion) == list(judged.forecasts)
+    assert len(judged) == result.scores.rows
+    assert len(set(judged.cases.tolist())) == result.scores.cases
+    assert float(((judged.forecasts - judged.outcomes) ** 2).mean()) == pytest.approx(result.scores.brier)
+    assert {len(labels) for labels in judged.groups.values()} == {len(judged)}
+    assert first.judged[0].champion is None
+
+
+def test_cases_too_young_to_be_late_are_left_out(trained: Trained, tmp_path: Path) -> None:
+    """A rule about time leaves its own window out; a longer one may be asked for, and what it takes is said."""
+    rule = CompletedWithin(75 * 60.0)
+    own = trained(600, 0.8, rule=rule)
+    assert own.params["follow_up_s"] == 75 * 60.0
+    longer = trained(600, 0.8, rule=rule, drop_last_s=86_400.0)
+    assert longer.params["follow_up_s"] == 86_400.0
+    summaries = EventLogDataset.open(tmp_path / "set").summaries()
+    end_us = max(summary.end_us for summary in summaries)
+    young = sum(summary.start_us > end_us - 86_400_000_000 for summary in summaries)
+    assert 60 < young < 75  # A case every 20 minutes, but for the time the last ones take to end.
+    assert any(note.startswith(f"{young} cases that started too short a time") for note in longer.notes)
+    assert longer.scores.cases == -(-(600 - young) * 2 // 10)
 
 
 @pytest.mark.parametrize(("count", "rule"), [(1, RULE), (3, CompletedWithin(1e9))])
@@ -139,7 +189,7 @@ def test_a_log_too_large_for_memory_is_thinned(trained: Trained, monkeypatch: py
 
 def test_one_outcome_only_has_no_auc(trained: Trained) -> None:
     """Where every case succeeds there is nothing to rank: no AUC, the base rate, and no failure."""
-    result = trained(200, 0.5, rule=CompletedWithin(1e9))
+    result = trained(200, 0.5, rule=CompletedWithin(7200.0))
     assert result.scores.auc is None
     assert "test_auc" not in result.metrics
     assert not result.signal

@@ -5,7 +5,8 @@ on the second. The one with the least log loss on the third is compared there wi
 used only if it wins by `GAIN_MIN` even at the low end of the interval over resampled cases. Otherwise the log
 shows no signal, and that is what is said. The base rate is the better, in hindsight, of the share of
 successes in both earlier slices and that of the second alone, so that a share that merely drifts is not taken
-for signal.
+for signal. The base rate that serves is the share in the latest slice, drawn towards the share of all of
+training (`latest_rate`): what a forecaster that knows nothing of a case would honestly say at the cut.
 A model may rank later cases well and still lose, where the shares drift; the reason given tells both.
 """
 
@@ -19,6 +20,7 @@ from sagacity_models.case_calibration import UNCHANGED, CalibrationMap
 from sagacity_models.case_outcome import CaseModelKind, CaseOutcomeModel
 from sagacity_models.prefix_features import PrefixLayout
 from sagacity_models.prefix_vocabulary import PrefixVocabulary
+from sagacity_models.shrinkage import STRENGTH_DEFAULT, shrunk
 from sagacity_training.case_fit import fit_calibration, fit_logistic, fit_trees
 from sagacity_training.case_rows import KnownCase, PrefixRows, rows_of_cases, thinned
 from sagacity_training.case_scores import CaseBootstrap, Interval, auc, log_losses
@@ -107,15 +109,35 @@ def fit_model(
     ignore: frozenset[str],
     calibration: CalibrationMap,
     seed: int,
+    *,
+    base_rate: float | None = None,
 ) -> CaseOutcomeModel:
-    """A model of `kind` fitted on the prefixes of `cases`; its base rate is their share of successes."""
+    """A model of `kind` fitted on the prefixes of `cases`; the base rate is by default theirs."""
     vocabulary = PrefixVocabulary.learn((case.prefix for case in cases), ignore)
     layout = PrefixLayout(vocabulary)
     rows = rows_of_cases(thinned(cases, layout.width), layout)
-    base_rate = float(rows.labels.mean())
+    base_rate = float(rows.labels.mean()) if base_rate is None else base_rate
     logistic = fit_logistic(rows) if kind in (CaseModelKind.LOGISTIC, CaseModelKind.MEAN) else None
     trees = fit_trees(rows, seed) if kind in (CaseModelKind.LIGHTGBM, CaseModelKind.MEAN) else None
     return CaseOutcomeModel(kind, vocabulary, base_rate, calibration, logistic=logistic, trees=trees)
+
+
+def latest_rate(train: Sequence[KnownCase], latest: Sequence[KnownCase]) -> float:
+    """The share of successes among the prefixes of `latest`, drawn towards that of `train`, inside (0, 1).
+
+    Evidence counts in cases, because the prefixes of one case share their outcome.
+    """
+    whole, cases = _share(train)
+    now, latest_cases = _share(latest)
+    pooled = shrunk(whole * cases, cases, 0.5, 1.0)
+    return shrunk(now * latest_cases, latest_cases, pooled, STRENGTH_DEFAULT)
+
+
+def _share(cases: Sequence[KnownCase]) -> tuple[float, int]:
+    """The share of successes among the prefixes of these cases, and how many cases have one."""
+    rows = sum(len(case.prefix.events) for case in cases)
+    good = sum(len(case.prefix.events) for case in cases if case.success)
+    return good / max(rows, 1), sum(bool(case.prefix.events) for case in cases)
 
 
 def _raw(model: CaseOutcomeModel, kind: CaseModelKind, rows: PrefixRows) -> NDArray[np.float64]:

@@ -75,12 +75,15 @@ class CaseScores:
 
 
 def score_cases(
-    labels: Floats, predicted: Floats, cases: NDArray[np.int64], base_rate: float, seed: int
+    labels: Floats, predicted: Floats, cases: NDArray[np.int64], base_rate: float | Floats, seed: int
 ) -> CaseScores:
-    """All figures of `predicted` beside those of the constant `base_rate`. There must be at least one row."""
+    """All figures of `predicted` beside those of the base rate, one for all rows or one for each.
+
+    There must be at least one row.
+    """
     import numpy as np
 
-    base = np.full(len(labels), base_rate)
+    base = np.broadcast_to(np.asarray(base_rate, dtype=np.float64), labels.shape)
     log_loss, base_log_loss = log_losses(labels, predicted), log_losses(labels, base)
     brier, base_brier = (predicted - labels) ** 2, (base - labels) ** 2
     points = calibration_points(labels, predicted)
@@ -92,7 +95,7 @@ def score_cases(
         bootstrap.auc(labels, predicted),
         float(log_loss.mean()),
         float(brier.mean()),
-        base_rate,
+        float(base.mean()),
         float(base_log_loss.mean()),
         float(base_brier.mean()),
         bootstrap.mean(base_log_loss - log_loss),

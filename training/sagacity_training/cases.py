@@ -5,7 +5,8 @@ The order of the work: split by time (`case_split`), choose the kind of model in
 before has looked at. The calibration map stays the one learnt inside the training part on cases later than
 the fit of that time: after the final fit there are no later cases left to learn one from.
 
-Without signal the model is the base rate, and the verdict says so.
+Without signal the model is the base rate, and the verdict says so. Shares drift, so the base rate is that of
+the latest slice of training, shrunken (`case_choice.latest_rate`), and every comparison is with it.
 """
 
 from __future__ import annotations
@@ -13,34 +14,29 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 from sagacity_data.case_store import EventLogDataset
 from sagacity_data.event_log import iso_instant
-from sagacity_data.outcomes import AttributeEquals, rule_in_words
+from sagacity_data.outcomes import AttributeEquals, follow_up_s, rule_in_words
 from sagacity_models.case_calibration import PlattMap
 from sagacity_models.case_outcome import CaseOutcomeModel
 from sagacity_models.prefix_features import PrefixLayout
 from sagacity_models.prefix_vocabulary import PrefixVocabulary
 from sagacity_training import case_fit
-from sagacity_training.case_choice import Candidate, Choice, Slices, choose, fit_model
+from sagacity_training.case_choice import Candidate, Choice, Slices, choose, fit_model, latest_rate
+from sagacity_training.case_judged import constant_forecaster, held_out_rows, model_forecaster
 from sagacity_training.case_rows import (
     PREFIX_EVENTS_MAX,
     TRAIN_CASES_MAX,
     KnownCase,
-    batches,
     known_cases,
-    rows_of_cases,
     thinned,
 )
 from sagacity_training.case_scores import CaseScores, score_cases
 from sagacity_training.case_split import CaseSplit, OpenCase, split_cases
 from sagacity_training.errors import TrainingError
+from sagacity_training.judging.judged import BASE, Judged
 from sagacity_training.telltales import telltale_attributes
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 Parameter = str | int | float | bool
 
@@ -68,6 +64,10 @@ class CaseTrainingResult:
     metrics: Mapping[str, float]
     artifacts: Mapping[str, str]
     model: CaseOutcomeModel
+    judged: tuple[Judged, ...]
+    cut_us: int
+    """When the test begins, in microseconds since 1970: everything that was learnt was known by then."""
+    class_macro_f1: float | None = None
 
 
 def train_cases(
@@ -76,18 +76,24 @@ def train_cases(
     seed: int,
     test_share: float = 0.2,
     ignore_attributes: Iterable[str] = (),
+    drop_last_s: float = 0.0,
+    champion: CaseOutcomeModel | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> CaseTrainingResult:
     """Train on the dataset in `dataset_dir`; the same dataset and seed give the same result.
 
     `ignore_attributes` names attributes that are not to be used, such as those filled in after the outcome.
-    `progress` is told what begins. Raises `DatasetRefused` for a folder that holds no imported event log and
-    `CaseTrainingRefused` where there are too few cases to train or to judge.
+    `drop_last_s` leaves out cases that started so many seconds or less before the log's end, or before any
+    cut within it: they had no time to show their outcome (a rule about time leaves out as much by itself).
+    `champion` is judged on the same rows. `progress` is told what begins.
+
+    Raises `DatasetRefused` for a folder that holds no imported event log and `CaseTrainingRefused` where
+    there are too few cases to train or to judge.
     """
     tell = progress or _silent
     tell("reading cases")
     dataset = EventLogDataset.open(dataset_dir)
-    split = _split(dataset, test_share)
+    split = _split(dataset, test_share, max(drop_last_s, follow_up_s(dataset.rule)))
     known = {case.number: case for case in known_cases(dataset, _thinned(split.train))}
     slices = Slices(*(_known(known, part) for part in (split.fit, split.calibrate, split.select)))
     train = _known(known, split.train)
@@ -100,15 +106,29 @@ def train_cases(
     tell("choosing a model")
     choice = choose(slices, ignore | frozenset(told), seed)
     tell("fitting it on all training cases")
-    model = fit_model(choice.kind, train, ignore | frozenset(told), choice.calibration, seed)
+    model = fit_model(
+        choice.kind,
+        train,
+        ignore | frozenset(told),
+        choice.calibration,
+        seed,
+        base_rate=latest_rate(train, slices.select),
+    )
     tell("judging it on the test cases")
-    scores = _judge(dataset, split.test, model, seed)
+    forecasters = {"chosen": model_forecaster(model), "base": constant_forecaster(model.base_rate)}
+    if champion is not None:
+        forecasters["champion"] = model_forecaster(champion)
+    tested = held_out_rows(known_cases(dataset, split.test), forecasters)
+    if not len(tested.labels):
+        raise CaseTrainingRefused("no test case has an event before its outcome, so nothing can be judged")
+    scores = score_cases(tested.labels, tested.forecasts["chosen"], tested.cases, model.base_rate, seed)
     learnt_from = len(thinned(train, model.layout.width))
     notes = _notes(split, learnt_from, [key for key in told if key not in ignore])
     params = {
         "rule": rule_in_words(dataset.rule),
         "seed": seed,
         "test_share": test_share,
+        "follow_up_s": max(drop_last_s, follow_up_s(dataset.rule)),
         **_counts(split, slices, train),
         **_settings(model, choice),
     }
@@ -123,12 +143,14 @@ def train_cases(
         _metrics(scores, choice),
         model.artifacts(),
         model,
+        (tested.judged(chosen=_chosen(choice), n_train=len(train), reason=choice.reason),),
+        split.cut_us,
     )
 
 
-def _split(dataset: EventLogDataset, test_share: float) -> CaseSplit:
+def _split(dataset: EventLogDataset, test_share: float, window_s: float) -> CaseSplit:
     try:
-        split = split_cases(dataset.summaries(), test_share)
+        split = split_cases(dataset.summaries(), test_share, window_s)
     except ValueError as error:
         raise CaseTrainingRefused(f"{dataset.path}: {error}") from None
     if not split.train:
@@ -140,23 +162,8 @@ def _split(dataset: EventLogDataset, test_share: float) -> CaseSplit:
     return split
 
 
-def _judge(
-    dataset: EventLogDataset, test: tuple[OpenCase, ...], model: CaseOutcomeModel, seed: int
-) -> CaseScores:
-    import numpy as np
-
-    labels, predicted, cases = list[Any](), list[Any](), list[Any]()
-    before = 0
-    for batch in batches(known_cases(dataset, test)):
-        rows = rows_of_cases(batch, model.layout)
-        labels.append(rows.labels)
-        predicted.append(model.probabilities(rows.features))
-        cases.append(rows.cases + before)
-        before += len(batch)
-    if not sum(len(part) for part in labels):
-        raise CaseTrainingRefused("no test case has an event before its outcome, so nothing can be judged")
-    joined: NDArray[np.int64] = np.concatenate(cases)
-    return score_cases(np.concatenate(labels), np.concatenate(predicted), joined, model.base_rate, seed)
+def _chosen(choice: Choice) -> str:
+    return choice.kind.value if choice.signal else BASE
 
 
 def _known(known: Mapping[int, KnownCase], cases: Iterable[OpenCase]) -> list[KnownCase]:
@@ -175,9 +182,15 @@ def _ignored(dataset: EventLogDataset, named: Iterable[str]) -> frozenset[str]:
 
 def _notes(split: CaseSplit, learnt_from: int, told: list[str]) -> tuple[str, ...]:
     notes = []
+    if split.too_young:
+        notes.append(
+            f"{split.too_young} cases that started too short a time before the log's end to show their "
+            "outcome are left out"
+        )
     if late := split.before_cut - len(split.train):
         notes.append(
-            f"{late} of {split.before_cut} cases before the cut were still open then and are left out"
+            f"{late} of {split.before_cut} cases before the cut were still open then, or too young to tell, "
+            "and are left out"
         )
     if learnt_from < len(split.train):
         notes.append(f"{learnt_from} of {len(split.train)} training cases are used, evenly over time")

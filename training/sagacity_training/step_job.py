@@ -1,0 +1,152 @@
+"""Training on attempts, as a job: the bundle of step models, and what is to be said of it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from sagacity_data.labels import label
+from sagacity_data.rows import AttemptRow, Row
+from sagacity_data.signals import launch_times
+from sagacity_data.store import DatasetStore
+from sagacity_models.bundle import Bundle, load_bundle, save_bundle
+from sagacity_models.errors import ModelError
+from sagacity_models.registry import STEP_MODELS
+from sagacity_training.config import TrainingConfig
+from sagacity_training.errors import NothingToLearn
+from sagacity_training.failure_class_value import ClassValue
+from sagacity_training.fitted import Fitted
+from sagacity_training.held_out import ATTEMPTS_MAX, HeldOut
+from sagacity_training.judging.classes import ClassFigures, figures_of_confusion
+from sagacity_training.judging.decisions import Decisions, judge_decisions
+from sagacity_training.judging.model_card import ModelCard
+from sagacity_training.report import figures_of
+from sagacity_training.step_judged import judged_steps
+from sagacity_training.targets import Target
+from sagacity_training.train import fit_bundle, rows_to_learn
+from sagacity_training.training_result import TrainingResult
+
+PURPOSE: Final = "how likely each step of a run is to fail at its first attempt, and how, as of its launch"
+WEAKNESSES: Final = (
+    "It forecasts first attempts of launched runs; steps that runs hardly ever reach are told by mean rates.",
+    "What plans change about the load on services is not in it, nor what the callers' own outages do.",
+    "It follows a service's health as calls tell of it; other laws it learns when it is trained again.",
+)
+
+
+def fit_steps(
+    dataset: Path, config: TrainingConfig, *, at: float, champion: Path | None, tell: Callable[[str], None]
+) -> Fitted:
+    """A bundle of step models; `champion` is the folder of the present one. Raises what training raises."""
+    tell("reading the dataset")
+    store = DatasetStore(dataset)
+    rows = rows_to_learn(store, at)
+    result = fit_bundle(rows, seed=config.seed, at=at, progress=tell)
+    targets = {target.name: target for target in result.targets}
+    judged = judged_steps(targets["refusal"], rows, at=at, champion=_present(champion))
+    classes = _classes(targets["classes"])
+    created_at = datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+
+    def save(folder: Path) -> None:
+        save_bundle(result.model, folder, created_at=created_at)
+
+    return Fitted(
+        kind="attempts",
+        model=STEP_MODELS,
+        experiment="steps",
+        artifact="bundle",
+        card=_card(result, rows, at),
+        judged=(judged,),
+        params=_params(result),
+        metrics=figures_of(result.targets),
+        lines=tuple(result.table().splitlines()),
+        save=save,
+        decisions=_Decided(store, rows, at),
+        classes=classes,
+        class_macro_f1=classes.macro_f1 if classes else None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """Judges plans on the runs of the last slice, by a twin fitted on what was known before it."""
+
+    store: DatasetStore
+    rows: Sequence[Row]
+    at: float
+
+    def __call__(self, config: TrainingConfig) -> tuple[Decisions, ClassValue | None]:
+        if not config.report.decision_runs:
+            return Decisions(skipped="the configuration leaves it out (report.decision_runs = 0)"), None
+        if len(self.rows) > ATTEMPTS_MAX:
+            return Decisions(skipped=f"the dataset has more than {ATTEMPTS_MAX} rows"), None
+        launched = sorted(launch_times(self.rows).values())
+        cut = launched[min(int(config.slices.ends[2] * len(launched)), len(launched) - 1)]
+        earlier = [row for row in self.rows if row.launch_at is not None and row.launch_at < cut]
+        try:
+            twin = fit_bundle(earlier, seed=config.seed, at=cut).model
+        except NothingToLearn:
+            return Decisions(skipped="no attempt had ended before the held-out runs began"), None
+        held = HeldOut(self.rows, self.store.definitions(), twin, cut=cut, most=config.report.decision_runs)
+        if not held.sampled:
+            return Decisions(skipped="the dataset has no definition of the held-out runs' sagas"), None
+        decided = judge_decisions(
+            held.runs(),
+            seed=config.seed,
+            draws=config.report.draws,
+            clock=time.monotonic,
+            budget_s=config.report.decision_s,
+        )
+        return decided, held.classes()
+
+
+def _present(champion: Path | None) -> Bundle | None:
+    """The champion; None where it cannot be read, as then nothing is compared."""
+    if champion is None:
+        return None
+    try:
+        return load_bundle(champion)
+    except ModelError:
+        return None
+
+
+def _classes(target: Target) -> ClassFigures | None:
+    names, confusion = target.facts.get("classes", ()), target.facts.get("confusion", ())
+    return figures_of_confusion(confusion, names) if any(map(sum, confusion)) else None
+
+
+def _params(result: TrainingResult) -> dict[str, object]:
+    facts = result.model.facts
+    return {
+        "bundle": result.version,
+        **{name: facts[name] for name in ("seed", "data_sha256", "rows", "runs")},
+        **{f"recipe.{target.name}": target.choice.recipe for target in result.targets},
+    }
+
+
+def _card(result: TrainingResult, rows: Sequence[Row], at: float) -> ModelCard:
+    launched = launch_times(rows).values()
+    facts = result.model.facts
+    return ModelCard(
+        model=STEP_MODELS,
+        version=result.version,
+        made_at=at,
+        purpose=PURPOSE,
+        window=(min(launched), max(launched)) if launched else None,
+        data_sha256=str(facts.get("data_sha256", "")),
+        counts={"attempted steps": result.rows, "runs": result.runs},
+        labels=Counter(told.source.value for told in label(rows)),
+        features=tuple(result.model.encoding.names),
+        weaknesses=(*WEAKNESSES, *_ignored(rows)),
+        facts={"libraries": facts.get("libraries", {}), "slices": facts.get("slices", {})},
+    )
+
+
+def _ignored(rows: Sequence[Row]) -> tuple[str, ...]:
+    bare = sum(isinstance(row, AttemptRow) and not row.features for row in rows)
+    return (f"{bare} attempts have no launch features; they count as history only.",) if bare else ()
