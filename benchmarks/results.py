@@ -248,7 +248,7 @@ PROTOCOLS: Sequence[Protocol] = (
     Protocol(
         "Helpdesk, within 40 days",
         "Tickets. Success is an end within 40 days of the start. Cases started in the last 60 days of the\n"
-        "log are left out, and so they are before each cut inside it: such a case cannot be known to be late.",
+        "log are left out, and so they are before each cut inside it: such a case is not known to be late.",
         _of_log(
             "helpdesk.xes.gz",
             parse_outcome_rule(success_within=40 * DAY_S),

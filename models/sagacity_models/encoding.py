@@ -114,7 +114,9 @@ class FeatureEncoding:
         import numpy as np
 
         matrix = np.full((rows, len(self.names)), np.nan)
-        self.fill_tree_rows({name: feature_column(columns[name]) for name in self.names if name in columns}, matrix)
+        self.fill_tree_rows(
+            {name: feature_column(columns[name]) for name in self.names if name in columns}, matrix
+        )
         return matrix
 
     def fill_tree_rows(self, columns: Mapping[str, FeatureColumn], matrix: NDArray[Any]) -> None:
@@ -222,7 +224,7 @@ def _coded(column: FeatureColumn, codes: Mapping[str, int]) -> NDArray[np.float6
 def _number(name: str, column: FeatureColumn) -> list[NumberColumn]:
     if column.numbers is None:
         return []
-    known = column.numbers[column.numbers == column.numbers].astype("float64")  # noqa: PLR0124  not NaN
+    known = column.numbers[column.numbers == column.numbers].astype("float64")
     if len(known) < 2:
         return []
     mean, scale = float(known.mean()), float(known.std())

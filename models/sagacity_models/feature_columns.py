@@ -37,7 +37,13 @@ class FeatureColumn:
     names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
-        return len(self.numbers) if self.numbers is not None else len(self.codes) if self.codes is not None else 0
+        return (
+            len(self.numbers)
+            if self.numbers is not None
+            else len(self.codes)
+            if self.codes is not None
+            else 0
+        )
 
     def __getitem__(self, places: slice | NDArray[np.int64]) -> FeatureColumn:
         return FeatureColumn(

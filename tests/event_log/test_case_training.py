@@ -129,7 +129,7 @@ def test_without_signal_every_row_gets_the_base_rate(trained: Trained) -> None:
 
 
 def test_the_base_rate_follows_the_latest_slice_and_is_drawn_to_the_whole() -> None:
-    """40 latest cases, half good, among 100 of which 30 % are: (20 + 20 x 0.3) / 60, up to the prior's part."""
+    """40 latest cases, half good, among 100 of which 30 % are: (20 + 20 x 0.3) / 60, but for the prior."""
 
     def case(number: int, success: bool) -> KnownCase:
         return KnownCase(number, Case(str(number), (CaseEvent("a", number),)), success)
@@ -143,7 +143,7 @@ def test_the_base_rate_follows_the_latest_slice_and_is_drawn_to_the_whole() -> N
 
 
 def test_what_is_judged_is_every_test_prefix_in_time_order(trained: Trained) -> None:
-    """Outcomes and forecasts give the figures that the scores tell, and a champion is asked about each row."""
+    """Outcomes and forecasts give the figures of the scores, and a champion is asked about each row."""
     first = trained(500, 0.8)
     result = trained(500, 0.8, champion=first.model)
     (judged,) = result.judged
@@ -158,7 +158,7 @@ def test_what_is_judged_is_every_test_prefix_in_time_order(trained: Trained) -> 
 
 
 def test_cases_too_young_to_be_late_are_left_out(trained: Trained, tmp_path: Path) -> None:
-    """A rule about time leaves its own window out; a longer one may be asked for, and what it takes is said."""
+    """A rule about time leaves its own window out; a longer one may be asked for, and it says what it took."""
     rule = CompletedWithin(75 * 60.0)
     own = trained(600, 0.8, rule=rule)
     assert own.params["follow_up_s"] == 75 * 60.0
