@@ -152,7 +152,7 @@ def _of_world(data: Path) -> Measured | None:
         told = train_live_risk(scratch, seed=SEED)
     assert told.launch_auc is not None
     assert told.forward_auc is not None
-    rows = (
+    rows: tuple[tuple[str, str], ...] = (
         ("AUC of what was said at the launch, over the same rows", f"{told.launch_auc:.3f}"),
         ("AUC on rows before any undo", f"{told.forward_auc:.3f}"),
     )

@@ -158,7 +158,7 @@ def test_what_is_judged_is_every_test_prefix_in_time_order(trained: Trained) -> 
 
 
 def test_cases_too_young_to_be_late_are_left_out(trained: Trained, tmp_path: Path) -> None:
-    """A rule about time leaves its own window out; a longer one may be asked for, and it says what it took."""
+    """A rule about time leaves its own window out; a longer one may be asked for, and is told."""
     rule = CompletedWithin(75 * 60.0)
     own = trained(600, 0.8, rule=rule)
     assert own.params["follow_up_s"] == 75 * 60.0

@@ -2,6 +2,7 @@
 
 import json
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -235,6 +236,7 @@ def test_a_ledger_can_be_written_and_read() -> None:
     """JSON gives the same ledger back, and what is none is refused."""
     ledger = Ledger().look(0, 10, "a", 0.05)[1]
     assert Ledger.from_json(json.loads(json.dumps(ledger.as_json()))) == ledger
-    for bad in ([{}], [3], [{**ledger.as_json()[0], "level": 2}]):
+    damaged: list[list[Any]] = [[{}], [3], [{**ledger.as_json()[0], "level": 2}]]
+    for bad in damaged:
         with pytest.raises(ValueError, match="no ledger"):
-            Ledger.from_json(bad)  # type: ignore[arg-type]  # what a damaged file may hold
+            Ledger.from_json(bad)

@@ -205,7 +205,8 @@ def test_f1_of_classes() -> None:
     """Precision and recall of three classes by hand; a class that nobody met is left out of the mean."""
     told = class_figures(np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1]), ["a", "b", "c"])
     assert told.confusion == ((2, 1, 0), (0, 1, 0), (0, 0, 0))
-    assert told.f1 == (pytest.approx(0.8), pytest.approx(2 / 3), None)
+    assert told.f1[:2] == pytest.approx((0.8, 2 / 3))
+    assert told.f1[2] is None
     assert told.macro_f1 == pytest.approx((0.8 + 2 / 3) / 2)
 
 
@@ -213,7 +214,8 @@ def test_coverage_counts_what_is_known() -> None:
     """Of four values one was cut off below the quantile: it is left out; one above it counts as above."""
     values, cut = np.array([1.0, 2.0, 3.0, 9.0]), np.array([False, False, True, True])
     (told,) = coverages(values, {0.5: np.full(4, 4.0)}, cut)
-    assert (told.share, told.rows, told.left_out) == (pytest.approx(2 / 3), 3, 0.25)
+    assert (told.rows, told.left_out) == (3, 0.25)
+    assert told.share == pytest.approx(2 / 3)
     assert told.pinball == pytest.approx(0.5 * ((4 - 1) + (4 - 2)) / 2)
 
 

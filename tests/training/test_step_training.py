@@ -181,6 +181,7 @@ def test_case_models_are_logged_too(registry: Registry) -> None:
     trained = CaseTrainingResult(
         signal=False, verdict="no signal", rule="a", scores=scores, candidates=(), notes=(),
         params={"seed": 1}, metrics={"log_loss": 0.6}, artifacts={"model.json": "{}"}, model=no_model,
+        judged=(), cut_us=0,
     )  # fmt: skip
     logged = log_cases(trained, registry)
     assert registry.version(model=CASE_MODELS) == logged.version == "1"

@@ -114,7 +114,7 @@ class Blocks:
         numbers = self.of_row if rows is None else self.of_row[rows]
         kept = values if rows is None else values[rows]
         sizes = np.bincount(numbers, minlength=max(self.count, 1)).astype(np.float64)
-        sums = np.bincount(numbers, weights=kept, minlength=max(self.count, 1))
+        sums = np.bincount(numbers, weights=kept, minlength=max(self.count, 1)).astype(np.float64)
         return sums[sizes > 0], sizes[sizes > 0]
 
 
@@ -145,7 +145,8 @@ def student_quantile(share: float, freedom: int) -> float:
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
         (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
     )
-    return z + sum(term / freedom**power for power, term in enumerate(terms, start=1))
+    added: float = sum(term / freedom**power for power, term in enumerate(terms, start=1))
+    return z + added
 
 
 def hall_quantile(quantile: float, skewness: float, blocks: int) -> float:
