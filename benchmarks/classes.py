@@ -206,7 +206,7 @@ def _run(
                 error, declared = "Http500", FailureClass.UNKNOWN
             if not world.declares:
                 declared = FailureClass.UNKNOWN
-            row = _row(trip, step, (number, position, at, ended), law.service, (error, declared))
+            row = attempt_row(trip, step, (number, position, at, ended), law.service, (error, declared))
             yield row, truth if error else None
             at = ended + BACKOFF_S * 2 ** (number - 1)
             if error and declared is FailureClass.PERMANENT:
@@ -217,13 +217,14 @@ def _run(
             return
 
 
-def _row(
+def attempt_row(
     trip: Trip,
     step: str,
     told: tuple[int, int, float, float],
     service: str,
     refusal: tuple[str, FailureClass],
 ) -> AttemptRow:
+    """An attempt: `told` is its number, the step's place, its start and end; `refusal` the error, if any."""
     (number, position, at, ended), (error, declared) = told, refusal
     words = MESSAGES.get(error, "no more for these dates").format(n=int(at) % 10_000, service=service)
     taxonomy = default_taxonomy()

@@ -27,8 +27,9 @@ from sagacity_engine.worlds.law import StepLaw
 from sagacity_models.base_rates import BaseRates, StepEvidence
 from sagacity_models.censored import Durations
 from sagacity_models.durations import DurationModel
+from sagacity_models.encoding import FeatureEncoding
 from sagacity_models.forecast import Latency
-from sagacity_models.step_models import StepRows
+from sagacity_models.step_models import KnownSteps, StepRows
 from sagacity_training.duration_calls import Calls, CallSlices
 from sagacity_training.duration_laws import LearntDurations, learn_durations
 from sagacity_training.survival import timeout_shares
@@ -201,7 +202,8 @@ def served(model: DurationModel, base: BaseRates, log: Log, world: World) -> dic
         key = f"goa-trip/{name}"
         rows = log.features[log.steps == code][-300:].tolist()
         rates = [base.steps[key]] * len(rows)
-        told[name] = model.latencies(StepRows([key] * len(rows), rates, rows, rows))
+        steps = KnownSteps([key] * len(rows), rates)
+        told[name] = model.latencies(StepRows(steps, np.array(rows), FeatureEncoding((), ())))
     return told
 
 

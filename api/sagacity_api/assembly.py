@@ -6,13 +6,16 @@ does not need a model must not wait for one.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sagacity_api.answers import Model
 from sagacity_api.counsel import Counsel
+from sagacity_api.environment import read_environment
 from sagacity_engine import Saga
 
 if TYPE_CHECKING:
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from sagacity_models.bundle import Bundle
     from sagacity_models.forecast import SagaForecast
     from sagacity_models.forecaster import BundleForecaster
+    from sagacity_models.registry import Registry
+    from sagacity_models.signing import TrustedKeys
 
 
 class SourceRefused(Exception):
@@ -35,9 +40,10 @@ def bundle_counsel(bundle_folder: Path, dataset_folder: Path | None) -> Counsel:
     bundle = _bundle(bundle_folder)
     history = warm_history(dataset_folder)
     return Counsel(
-        _InOrder(BundleForecaster(bundle, history), history),
+        _InOrder(BundleForecaster(bundle, history, explain=True), history),
         Model(version=bundle.version, kind=bundle_kind(bundle)),
         standby=BaseRateForecaster(bundle.base, bundle.version),
+        calibrations=bundle.calibrations,
     )
 
 
@@ -53,13 +59,61 @@ def prior_counsel() -> Counsel:
 def champion_folder(registry_folder: Path) -> Path:
     """The folder of the bundle that the registry's champion names; raises `SourceRefused`."""
     from sagacity_models.errors import RegistryRefused
-    from sagacity_models.registry import champion_bundle
 
     if not registry_folder.is_dir():
         raise SourceRefused(f"{registry_folder} is no folder; train with --registry {registry_folder} first")
     try:
-        return champion_bundle(registry_folder)
+        return registry_at(registry_folder).verified_folder()
     except RegistryRefused as refusal:
+        raise SourceRefused(str(refusal)) from None
+
+
+def registry_at(folder: Path, signing_key: Path | None = None) -> Registry:
+    """The registry in `folder`, with the keys and the address that the environment sets.
+
+    `signing_key` comes before the environment's. Raises `RegistryRefused`.
+    """
+    from sagacity_models.registry import Registry
+
+    settings = read_environment()
+    return Registry(
+        folder,
+        uri=settings.mlflow_uri or "",
+        signing_key=signing_key or settings.signing_key,
+        verify_keys=settings.verify_keys,
+    )
+
+
+def vouch(folder: Path, registry: Registry | None) -> None:
+    """Sign a model's folder with the configured key, or with the registry's own where there is a registry.
+
+    Without either, a bundle keeps the signature that it was saved with. Raises `KeyRefused`, `BundleRefused`.
+    """
+    from sagacity_models.bundle_files import MANIFEST, seal_folder
+    from sagacity_models.signing import SigningKey
+
+    configured = read_environment().signing_key
+    if registry is not None:
+        key = registry.keys.signer()
+    elif configured:
+        key = SigningKey.read(configured)
+    elif (folder / MANIFEST).exists():
+        return
+    else:
+        key = SigningKey.fresh()
+    made = datetime.now(UTC).isoformat(timespec="seconds")
+    seal_folder(folder, key, facts={"kind": "texts"}, created_at=made)
+
+
+def trusted_keys() -> TrustedKeys | None:
+    """The keys that a bundle must be signed with one of; None where none are set. Raises `SourceRefused`."""
+    from sagacity_models.errors import KeyRefused
+    from sagacity_models.signing import TrustedKeys
+
+    paths = read_environment().verify_keys
+    try:
+        return TrustedKeys.read(paths) if paths else None
+    except KeyRefused as refusal:
         raise SourceRefused(str(refusal)) from None
 
 
@@ -91,13 +145,21 @@ def bundle_kind(bundle: Bundle) -> str:
 
 
 def _bundle(folder: Path) -> Bundle:
-    from sagacity_models.bundle import load_bundle
+    from sagacity_models.bundle import opened
+    from sagacity_models.bundle_directory import BundleDirectory
+    from sagacity_models.bundle_files import read_folder
     from sagacity_models.errors import BundleRefused
 
     if not folder.is_dir():
         raise SourceRefused(f"{folder} is no folder; give the bundle that `sagacity train` wrote")
+    trusted, age_max_s = trusted_keys(), read_environment().bundle_age_max_s
+    directory = BundleDirectory(folder)
     try:
-        return load_bundle(folder)
+        if directory.pointer.is_file():
+            sealed = directory.read(directory.current(), trusted)
+        else:
+            sealed = read_folder(folder, trusted)
+        return opened(sealed, age_max_s=age_max_s, now=time.time())
     except BundleRefused as refusal:
         raise SourceRefused(str(refusal)) from None
 

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from sagacity_api.answers import (
@@ -24,6 +27,7 @@ from sagacity_api.answers import (
 from sagacity_engine import Launch, Plan, Saga, author_plan
 from sagacity_engine.parts import SagaFreedom
 from sagacity_engine.plan import require_legal
+from sagacity_models.calibration import Calibration
 from sagacity_models.forecast import SagaForecast, StepForecast
 
 if TYPE_CHECKING:
@@ -48,8 +52,10 @@ class Counsel:
         standby: Forecaster | None = None,
         ttl_s: float = ADVICE_TTL_S,
         fallback: bool = False,
+        calibrations: Mapping[str, Calibration] = MappingProxyType({}),
     ) -> None:
         self._forecaster = forecaster
+        self._calibrations = calibrations
         self._model = model
         self._standby = standby
         self._ttl_s = ttl_s
@@ -69,7 +75,7 @@ class Counsel:
         forecast, fallback = self._forecast(saga, launch)
         evaluation = evaluate(followed, saga, forecast)
         return Prediction(
-            expected=_numbers(evaluation),
+            expected=self._calibrated(saga, _numbers(evaluation), fallback=fallback),
             steps=tuple(_step_risk(name, forecast.steps[name], evaluation) for name in followed.names),
             risk_factors=_risk_factors(evaluation, forecast),
             model=self._model,
@@ -101,6 +107,21 @@ class Counsel:
             fallback=fallback,
             expires_at=launch.at + self._ttl_s,
             request_id=request_id,
+        )
+
+    def _calibrated(self, saga: Saga, numbers: Numbers, *, fallback: bool) -> Numbers:
+        """P(the run completes) as runs of this saga type bore it out; plans are compared without this map."""
+        known = None if fallback else self._calibrations.get(saga.name)
+        if known is None:
+            return numbers
+        success = known(numbers.success_probability)
+        rest = 1 - numbers.success_probability
+        share = (1 - success) / rest if rest > 0 else 0.0
+        return replace(
+            numbers,
+            success_probability=success if rest > 0 else 1.0,
+            compensated_probability=numbers.compensated_probability * share,
+            attention_probability=numbers.attention_probability * share,
         )
 
     def _forecast(self, saga: Saga, launch: Launch) -> tuple[SagaForecast, bool]:

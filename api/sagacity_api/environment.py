@@ -24,6 +24,19 @@ class Environment:
         default=None, metadata={"says": "the bundle folder for plan, predict and serve"}
     )
     registry: str | None = field(default=None, metadata={"says": "the model registry's folder"})
+    mlflow_uri: str | None = field(
+        default=None, metadata={"says": "another tracking store for the registry, as MLflow names it"}
+    )
+    signing_key: str | None = field(
+        default=None, metadata={"says": "the private key file that new models are signed with"}
+    )
+    verify_key: str | None = field(
+        default=None,
+        metadata={"says": "the public key files, `:` between them, that models must be signed with one of"},
+    )
+    bundle_age_max_days: int = field(
+        default=0, metadata={"says": "the age from which a bundle is refused, 0 for none"}
+    )
     dataset: str | None = field(
         default=None, metadata={"says": "the dataset that serve replays, train reads"}
     )
@@ -31,6 +44,16 @@ class Environment:
     port: int = field(default=8080, metadata={"says": "the port that serve binds"})
     url: str | None = field(default=None, metadata={"says": "the service that plan and predict ask"})
     debug: bool = field(default=False, metadata={"says": "1 shows the traceback of an unexpected error"})
+
+    @property
+    def verify_keys(self) -> tuple[str, ...]:
+        """The public key files, one by one; none where any signature will do."""
+        return tuple(path for path in (self.verify_key or "").split(os.pathsep) if path)
+
+    @property
+    def bundle_age_max_s(self) -> float | None:
+        """The same age in seconds; None where age does not matter."""
+        return self.bundle_age_max_days * 86_400.0 if self.bundle_age_max_days else None
 
 
 def read_environment(variables: Mapping[str, str] | None = None) -> Environment:

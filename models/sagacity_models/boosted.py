@@ -44,3 +44,10 @@ class BoostedModel:
         matrix = np.asarray(rows, dtype=np.float64)
         raw = self._booster.predict(matrix, raw_score=True, num_threads=1)
         return np.asarray(raw, dtype=np.float64).reshape(len(rows), self.outputs)
+
+    def leaves(self, rows: NDArray[np.float64]) -> NDArray[np.int64]:
+        """The number of the leaf that each row ends in: rows x trees."""
+        import numpy as np
+
+        told = self._booster.predict(rows, pred_leaf=True, num_threads=1)
+        return np.asarray(told, dtype=np.int64).reshape(len(rows), -1)

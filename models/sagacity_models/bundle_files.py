@@ -1,165 +1,187 @@
-"""A bundle on disk: a folder of text files and the manifest that says exactly what they are.
+"""A bundle on disk: a folder of text files, the manifest that says exactly what they are, and its signature.
 
-The manifest lists every file with its size and SHA-256, and ends with the SHA-256 of itself, written in one
-canonical form; so any changed byte of any file, a file too many or one too few, is seen before a single
-file is parsed. That matters because an altered LightGBM text crashes the process instead of raising.
-`version` is the hash of everything but the creation time: the same data and seed give the same version.
+Nothing is parsed before the signature over the manifest and the hash of every file were verified: any changed
+byte of any file, a file too many or one too few is a refusal. That matters because an altered LightGBM text
+crashes the process instead of raising. No link is followed, and no file is read further than the manifest
+says it goes. What the signature proves is told in `signing`.
 
-What this proves is that the folder is what was saved, not who saved it: the folder must be as trusted as the
-code, or be compared with a version that is known from elsewhere.
+A folder is written beside its place and renamed, so it is there whole or not at all.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
 import os
-import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any
 
 from sagacity_models.errors import BundleRefused
+from sagacity_models.manifest import (
+    FILE_BYTES_MAX,
+    FILE_NAME,
+    FILES_MAX,
+    MANIFEST,
+    MANIFEST_BYTES_MAX,
+    canonical,
+    digest,
+    manifest_of,
+    parse,
+    read_manifest_text,
+    refuse,
+)
+from sagacity_models.signing import (
+    SIGNATURE,
+    SIGNATURE_BYTES_MAX,
+    Signer,
+    TrustedKeys,
+    signature_text,
+    verified_key,
+)
 
-SCHEMA_VERSION: Final = 1
-MANIFEST: Final = "manifest.json"
-FILES_MAX: Final = 16
-FILE_BYTES_MAX: Final = 32 * 1024 * 1024
-MANIFEST_BYTES_MAX: Final = 1024 * 1024
-_FILE_NAME = re.compile(r"[a-z0-9][a-z0-9_.]{0,63}")
+
+@dataclass(frozen=True, slots=True)
+class SealedFolder:
+    """A folder's content, all of it verified; `key` is the public key that signed it."""
+
+    folder: Path
+    manifest: Mapping[str, Any]
+    texts: Mapping[str, str]
+    manifest_text: str
+    signature: str
+    key: bytes
+
+    @property
+    def version(self) -> str:
+        """What its content is called."""
+        return str(self.manifest["version"])
 
 
-def write_folder(folder: Path, files: Mapping[str, str], facts: Mapping[str, Any], created_at: str) -> str:
-    """Write files and manifest into `folder`, whole or not at all, and return the version.
+def write_folder(
+    folder: Path, files: Mapping[str, str], facts: Mapping[str, Any], created_at: str, *, signer: Signer
+) -> str:
+    """Write files, manifest and signature into `folder`, whole or not at all, and return the version.
 
     `facts` is whatever else the manifest should tell. A folder that is already there is replaced only if it
     holds the same version; raises `BundleRefused` otherwise.
     """
-    manifest = _manifest(files, facts, created_at)
+    manifest = manifest_of(files, facts, created_at)
+    text = canonical(manifest)
+    sealed = {**files, MANIFEST: text, SIGNATURE: signature_text(text.encode(), signer)}
+    version: str = manifest["version"]
+    try:
+        place_folder(folder, sealed)
+    except FileExistsError:
+        if read_manifest(folder)["version"] != version:
+            raise BundleRefused(f"{folder} holds another bundle; save to a folder of its own") from None
+    return version
+
+
+def place_folder(folder: Path, texts: Mapping[str, str]) -> None:
+    """Write these files into a new `folder`, whole or not at all; raises `FileExistsError` if it is there."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        for name, text in {**files, MANIFEST: canonical(manifest)}.items():
+        for name, text in texts.items():
             _write_durably(draft / name, text)
         draft.chmod(0o755)
         try:
             draft.rename(folder)
-        except OSError:
-            if read_manifest(folder)["version"] != manifest["version"]:
-                raise BundleRefused(f"{folder} holds another bundle; save to a folder of its own") from None
+        except OSError as problem:
+            if folder.exists():
+                raise FileExistsError(f"{folder} exists") from None
+            raise problem from None
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    version: str = manifest["version"]
-    return version
 
 
-def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """The manifest and the text of every file, all verified. Raises `BundleRefused`, naming what is wrong."""
-    manifest = read_manifest(folder)
-    listed: dict[str, Any] = manifest["files"]
+def read_folder(folder: Path, trusted: TrustedKeys | None = None) -> SealedFolder:
+    """Everything in the folder, verified. Raises `BundleRefused`, naming what is wrong.
+
+    It must be signed; by one of the `trusted` keys, where those are given.
+    """
+    written = _read(folder, MANIFEST, MANIFEST_BYTES_MAX)
+    if not (folder / SIGNATURE).exists():
+        read_manifest_text(folder, written)  # A folder that is too old has more to say than this one.
+        refuse(folder, "is not signed")
+    signature = _read(folder, SIGNATURE, SIGNATURE_BYTES_MAX)
     try:
-        found = {entry.name: entry for entry in os.scandir(folder)}
-    except OSError as problem:
-        refuse(folder, f"cannot be listed ({problem.strerror})")
-    if extra := sorted(set(found) - set(listed) - {MANIFEST}):
-        refuse(folder, f"holds {extra[0]!r}, which its manifest does not list")
-    if missing := sorted(set(listed) - set(found)):
-        refuse(folder, f"lacks {missing[0]!r}, which its manifest lists")
-    return manifest, {name: _verified(folder, name, facts) for name, facts in sorted(listed.items())}
+        key = verified_key(written.encode(), signature, trusted)
+    except ValueError as problem:
+        refuse(folder, str(problem))
+    manifest = read_manifest_text(folder, written)
+    listed: dict[str, Any] = manifest["files"]
+    _refuse_strays(folder, listed)
+    texts = {name: _verified(folder, name, facts) for name, facts in sorted(listed.items())}
+    return SealedFolder(folder, manifest, texts, written, signature, key)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest, verified against itself only. Raises `BundleRefused`."""
+    return read_manifest_text(folder, _read(folder, MANIFEST, MANIFEST_BYTES_MAX))
+
+
+def seal_folder(folder: Path, signer: Signer, *, facts: Mapping[str, Any], created_at: str) -> SealedFolder:
+    """Vouch for a folder in place: sign its manifest, or first write one where it has none.
+
+    A manifest that is there must fit its files. Raises `BundleRefused`.
+    """
+    if not (folder / MANIFEST).exists():
+        names = sorted(entry.name for entry in os.scandir(folder))
+        if not 0 < len(names) <= FILES_MAX or not all(map(FILE_NAME.fullmatch, names)):
+            raise BundleRefused(f"{folder} holds no files that a bundle can have; they are {names[:5]}")
+        files = {name: _read(folder, name, FILE_BYTES_MAX) for name in names}
+        _replace(folder / MANIFEST, canonical(manifest_of(files, facts, created_at)))
     written = _read(folder, MANIFEST, MANIFEST_BYTES_MAX)
-    manifest = parse(folder, MANIFEST, written)
-    if not isinstance(manifest, dict):
-        refuse(folder, "has a manifest that is no object")
-    schema = manifest.get("schema_version")
-    if isinstance(schema, int) and schema > SCHEMA_VERSION:
-        refuse(
-            folder, f"has schema version {schema}, this is a reader of {SCHEMA_VERSION}; upgrade to read it"
-        )
-    sealed = dict(manifest)
-    seal = sealed.pop("manifest_sha256", None)
-    if canonical(manifest) != written or seal != _digest(canonical(sealed)) or schema != SCHEMA_VERSION:
-        refuse(folder, "has an altered manifest")
-    files = manifest.get("files")
-    if not isinstance(files, dict) or not 0 < len(files) <= FILES_MAX:
-        refuse(folder, f"must list between 1 and {FILES_MAX} files")
-    if strange := [name for name in files if not _FILE_NAME.fullmatch(name) or name == MANIFEST]:
-        refuse(folder, f"lists {strange[0]!r}, which is no name for a file of a bundle")
-    return manifest
+    read_manifest_text(folder, written)
+    _replace(folder / SIGNATURE, signature_text(written.encode(), signer))
+    return read_folder(folder, TrustedKeys(frozenset({signer.public_key})))
 
 
-def parse(folder: Path, name: str, text: str) -> Any:
-    """The JSON value in `text`; raises `BundleRefused` on NaN, an infinity or a key that is there twice."""
+def _refuse_strays(folder: Path, listed: Mapping[str, Any]) -> None:
     try:
-        return json.loads(
-            text, parse_constant=_not_finite, parse_float=_finite, object_pairs_hook=_without_repeats
-        )
-    except (ValueError, RecursionError) as problem:
-        refuse(folder, f"has an unreadable {name} ({problem})")
+        found = {entry.name for entry in os.scandir(folder)}
+    except OSError as problem:
+        refuse(folder, f"cannot be listed ({problem.strerror})")
+    if extra := sorted(found - set(listed) - {MANIFEST, SIGNATURE}):
+        refuse(folder, f"holds {extra[0]!r}, which its manifest does not list")
+    if missing := sorted(set(listed) - found):
+        refuse(folder, f"lacks {missing[0]!r}, which its manifest lists")
 
 
-def canonical(value: Any) -> str:
-    """The one way in which bundles write a JSON value."""
-    return json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n"
-
-
-def refuse(folder: Path, what: str) -> NoReturn:
-    """Raises `BundleRefused`: the bundle in `folder`, what is wrong, and the way out."""
-    raise BundleRefused(f"the bundle in {folder} {what}; train again or restore it from the registry")
-
-
-def version_of(files: Mapping[str, str], facts: Mapping[str, Any]) -> str:
-    """The version that `write_folder` gives: a hash of everything but the creation time."""
-    return _digest(canonical(_content(files, facts)))[:16]
-
-
-def _manifest(files: Mapping[str, str], facts: Mapping[str, Any], created_at: str) -> dict[str, Any]:
-    manifest = {**_content(files, facts), "version": version_of(files, facts), "created_at": created_at}
-    return {**manifest, "manifest_sha256": _digest(canonical(manifest))}
-
-
-def _content(files: Mapping[str, str], facts: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        **facts,
-        "schema_version": SCHEMA_VERSION,
-        "files": {
-            name: {"sha256": _digest(text), "size": len(text.encode())} for name, text in files.items()
-        },
-    }
-
-
-def _verified(folder: Path, name: str, facts: object) -> str:
-    size = facts.get("size") if isinstance(facts, dict) else None
-    digest = facts.get("sha256") if isinstance(facts, dict) else None
-    if not isinstance(size, int) or size > FILE_BYTES_MAX:
-        refuse(folder, f"has a {name} of more than {FILE_BYTES_MAX} bytes")
-    text = _read(folder, name, size)
-    if _digest(text) != digest:
+def _verified(folder: Path, name: str, facts: Mapping[str, Any]) -> str:
+    text = _read(folder, name, facts["size"])
+    if digest(text) != facts.get("sha256"):
         refuse(folder, f"has an altered {name}")
     return text
 
 
 def _read(folder: Path, name: str, bytes_max: int) -> str:
-    """The file as text; never more than `bytes_max` are read, and no link is followed."""
-    path = folder / name
+    """The file as text; never more than `bytes_max` are read, no link is followed, no pipe waited for."""
     try:
-        if path.is_symlink() or not path.is_file():
-            refuse(folder, f"lacks the file {name}")
-        with path.open("rb") as stream:
+        handle = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with os.fdopen(handle, "rb") as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                refuse(folder, f"lacks the file {name}")
             content = stream.read(bytes_max + 1)
         if len(content) > bytes_max:
             refuse(folder, f"has a {name} that is longer than {bytes_max} bytes")
         return content.decode()
+    except FileNotFoundError:
+        refuse(folder, f"lacks the file {name}")
     except OSError as problem:
         refuse(folder, f"has an unreadable {name} ({problem.strerror})")
     except UnicodeDecodeError:
         refuse(folder, f"has an altered {name}")
+
+
+def _replace(path: Path, text: str) -> None:
+    draft = path.with_name(f".{path.name}-draft")
+    _write_durably(draft, text)
+    draft.replace(path)
 
 
 def _write_durably(path: Path, text: str) -> None:
@@ -169,23 +191,15 @@ def _write_durably(path: Path, text: str) -> None:
         os.fsync(stream.fileno())
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _not_finite(constant: str) -> NoReturn:
-    raise ValueError(f"it holds {constant}")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"it holds {text}, which is not finite")
-    return value
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    told = dict(pairs)
-    if len(told) != len(pairs):
-        raise ValueError("it holds a key twice")
-    return told
+__all__ = [
+    "MANIFEST",
+    "SealedFolder",
+    "canonical",
+    "parse",
+    "place_folder",
+    "read_folder",
+    "read_manifest",
+    "refuse",
+    "seal_folder",
+    "write_folder",
+]

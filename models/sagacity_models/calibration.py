@@ -1,7 +1,8 @@
 """Monotone maps from a model's probability to an honest one, as numbers that serve without any library.
 
 `Platt` rescales the logit; `Isotonic` interpolates between knots (0.2 us with `bisect`, where a library's
-call takes 40). They are fitted in training, on a slice later than the one the model was fitted on.
+call takes 40). `many` does to an array what the call does to one number. They are fitted in training, on a
+slice later than the one the model was fitted on.
 """
 
 from __future__ import annotations
@@ -10,9 +11,15 @@ from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sagacity_models.linear import clip_probability, logistic, logit
+from sagacity_models.linear import clip_probabilities, clip_probability, logistic, logistics, logit, logits
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +29,10 @@ class Identity:
     def __call__(self, probability: float) -> float:
         """The honest probability."""
         return clip_probability(probability)
+
+    def many(self, probabilities: Array) -> Array:
+        """The honest probabilities."""
+        return clip_probabilities(probabilities)
 
     def as_json(self) -> dict[str, Any]:
         """The map as JSON values; `read_calibration` reads it back."""
@@ -38,6 +49,10 @@ class Platt:
     def __call__(self, probability: float) -> float:
         """The honest probability."""
         return clip_probability(logistic(self.slope * logit(probability) + self.intercept))
+
+    def many(self, probabilities: Array) -> Array:
+        """The honest probabilities."""
+        return clip_probabilities(logistics(self.slope * logits(probabilities) + self.intercept))
 
     def as_json(self) -> dict[str, Any]:
         """The map as JSON values; `read_calibration` reads it back."""
@@ -69,6 +84,12 @@ class Isotonic:
         left, right = self.inputs[above - 1], self.inputs[above]
         low, high = self.outputs[above - 1], self.outputs[above]
         return clip_probability(low + (high - low) * (probability - left) / (right - left))
+
+    def many(self, probabilities: Array) -> Array:
+        """The honest probabilities."""
+        import numpy as np
+
+        return clip_probabilities(np.interp(probabilities, self.inputs, self.outputs))
 
     def as_json(self) -> dict[str, Any]:
         """The map as JSON values; `read_calibration` reads it back."""

@@ -14,15 +14,21 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sagacity_models.boosted import BoostedModel
 from sagacity_models.censored import SIGMA_MAX, SIGMA_MIN
 from sagacity_models.forecast import Latency
 from sagacity_models.shape import HEIGHT_MAX, NORMAL, Shape
 from sagacity_models.step_models import Recipe, StepRows
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
 
 Z90: Final = 1.2815515655446004
 """The standard normal's 90 % quantile."""
@@ -110,25 +116,24 @@ class DurationModel:
         """How long success and refusal take, one pair per step, with one call of each model."""
         success = [rates.latency for rates in rows.rates]
         refusal = [rates.refusal_latency for rates in rows.rates]
-        if self.recipe is not Recipe.BASE:
-            added = self._added(rows)
-            success = [moved(base, *move) for base, move in zip(success, added, strict=True)]
-            if self.refusals_follow:
-                refusal = [moved(base, *move) for base, move in zip(refusal, added, strict=True)]
-        return [
-            (self.successes.of(key).around(one), self.refusals.of(key).around(two))
-            for key, one, two in zip(rows.keys, success, refusal, strict=True)
-        ]
+        added = None if self.recipe is Recipe.BASE else self._added(rows)
+        ones = _around(success, self.successes, rows.keys, added)
+        return list(
+            zip(
+                ones,
+                _around(refusal, self.refusals, rows.keys, added if self.refusals_follow else None),
+                strict=True,
+            )
+        )
 
     def p_done_by(self, rows: StepRows, t_s: float) -> list[float]:
         """P(a call that succeeds is done within `t_s` seconds), one per step, timeouts apart."""
         return [latency.done_by(t_s) for latency in self.latencies(rows)]
 
-    def _added(self, rows: StepRows) -> list[tuple[float, float]]:
+    def _added(self, rows: StepRows) -> tuple[Array, Array]:
         assert self.median is not None  # a bundle with this recipe was refused without its boosters
         assert self.p90 is not None
-        scores = zip(self.median.scores(rows.trees), self.p90.scores(rows.trees), strict=True)
-        return [(median[0], p90[0]) for median, p90 in scores]
+        return self.median.matrix(rows.trees)[:, 0], self.p90.matrix(rows.trees)[:, 0]
 
     def texts(self) -> dict[str, str]:
         """The model as named texts: JSON, and LightGBM's own for the trees. `from_texts` reads them back."""
@@ -166,10 +171,28 @@ class DurationModel:
         return cls(recipe, trees.get("median"), trees.get("p90"), **laws, refusals_follow=follow)
 
 
-def moved(base: Latency, median: float, p90: float) -> Latency:
-    """The log-normal whose log-median and log-p90 are those of `base` plus the two numbers, within bounds."""
-    low = min(max(median, -LOG_STEP_MAX), LOG_STEP_MAX)
-    high = min(max(p90, -LOG_STEP_MAX), LOG_STEP_MAX)
-    sigma_min = max(SIGMA_MIN, SIGMA_SHARE_MIN * base.sigma)
-    sigma = min(max(base.sigma + (high - low) / Z90, sigma_min), SIGMA_MAX)
-    return Latency(base.median_s * math.exp(low), sigma)
+def _around(
+    bases: Sequence[Latency], laws: ResidualLaws, keys: Sequence[str], added: tuple[Array, Array] | None
+) -> list[Latency]:
+    """The base latencies, moved by what is added to log-median and log-p90 within bounds, and their laws."""
+    import numpy as np
+
+    own = [laws.of(key) for key in keys]
+    medians, sigmas = (np.array([getattr(base, name) for base in bases]) for name in ("median_s", "sigma"))
+    if added is not None:
+        medians, sigmas = moved(medians, sigmas, *added)
+    medians = medians * np.exp(np.array([law.offset for law in own]) * sigmas)
+    pairs = zip(medians.tolist(), sigmas.tolist(), own, strict=True)
+    return [Latency(median, sigma, law.shape) for median, sigma, law in pairs]
+
+
+def moved(medians: Array, sigmas: Array, median: Array, p90: Array) -> tuple[Array, Array]:
+    """Medians and scales of log-normals whose log-median and log-p90 are those given plus two numbers each,
+    within bounds.
+    """
+    import numpy as np
+
+    low, high = (np.clip(each, -LOG_STEP_MAX, LOG_STEP_MAX) for each in (median, p90))
+    lowest = np.maximum(SIGMA_MIN, SIGMA_SHARE_MIN * sigmas)
+    narrowed = np.maximum(sigmas + (high - low) / Z90, lowest)
+    return medians * np.exp(low), np.minimum(narrowed, SIGMA_MAX)

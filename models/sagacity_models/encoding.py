@@ -109,6 +109,27 @@ class FeatureEncoding:
             row.append(nan if level is None else float(codes.get(str(level), len(codes))))
         return row
 
+    def tree_matrix(self, rows: Sequence[Features]) -> NDArray[np.float64]:
+        """`tree_row` of every row at once."""
+        import numpy as np
+
+        matrix = np.empty((len(rows), len(self.names)))
+        if not rows:
+            return matrix
+        numbers = len(self.numbers)
+        try:
+            # None becomes NaN, and the whole conversion is one call.
+            told = np.array([list(map(row.get, self._number_names)) for row in rows], dtype=np.float64)
+        except (TypeError, ValueError, OverflowError):
+            return np.array([self.tree_row(row) for row in rows])  # A text where a number should be.
+        matrix[:, :numbers] = np.where(np.isfinite(told), told, np.nan).reshape(len(rows), numbers)
+        for place, (name, codes) in enumerate(self._codes, start=numbers):
+            levels = [row.get(name) for row in rows]
+            matrix[:, place] = [
+                nan if level is None else codes.get(str(level), len(codes)) for level in levels
+            ]
+        return matrix
+
     def tree_rows(self, columns: Columns, rows: int) -> NDArray[np.float64]:
         """`tree_row` of every row at once, column by column."""
         import numpy as np
@@ -149,9 +170,7 @@ class FeatureEncoding:
 
         numbers = len(self.numbers)
         designs = np.zeros((len(tree_rows), len(self.design_names)))
-        means, scales = (
-            (np.array(each) for each in zip(*self._moments, strict=True)) if numbers else (0.0, 1.0)
-        )
+        means, scales = self._moment_arrays
         designs[:, :numbers] = np.nan_to_num((tree_rows[:, :numbers] - means) / scales, nan=0.0)
         start = numbers
         for place, (_, codes) in enumerate(self._codes):
@@ -167,6 +186,13 @@ class FeatureEncoding:
     @cached_property
     def _moments(self) -> tuple[tuple[float, float], ...]:
         return tuple((column.mean, column.scale) for column in self.numbers)
+
+    @cached_property
+    def _moment_arrays(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        import numpy as np
+
+        told = np.array(self._moments).reshape(len(self.numbers), 2)
+        return told[:, 0], told[:, 1]
 
     @cached_property
     def _codes(self) -> tuple[tuple[str, dict[str, int]], ...]:

@@ -1,8 +1,7 @@
 """Forecasts of one run from a bundle and the features of this moment: the request path.
 
 No data frame, no learning library but LightGBM's own predict (one call per model for all steps together), no
-clock. Notes say in words what moves a step's refusal most; they read the linear model even where trees make
-the forecast, because its contributions are additive and cost nothing.
+clock. Only who asks for reasons pays for them (`influences`).
 """
 
 from __future__ import annotations
@@ -16,12 +15,13 @@ from sagacity_models.base_rates import StepRates, step_key
 from sagacity_models.bundle import Bundle
 from sagacity_models.encoding import Features
 from sagacity_models.forecast import SagaForecast, StepForecast
-from sagacity_models.step_models import StepRows, composed
+from sagacity_models.influences import Influence, Influences
+from sagacity_models.step_models import KnownSteps, StepRows, composed
 
 STEP_FEATURE: Final = "step"
 """The feature that this package adds: which step it is, by its key."""
-_NOTE_MIN: Final = 0.2
-"""Contributions under a fifth of a nat are not worth a sentence."""
+SAGAS_KEPT: Final = 256
+"""Definitions whose base rates are kept at hand."""
 
 
 class FeatureSource(Protocol):
@@ -35,11 +35,16 @@ class FeatureSource(Protocol):
 
 
 class BundleForecaster:
-    """Forecasts from one bundle; `features` is asked at each forecast, so that it may learn meanwhile."""
+    """Forecasts from one bundle; `features` is asked at each forecast, so that it may learn meanwhile.
 
-    def __init__(self, bundle: Bundle, features: FeatureSource) -> None:
+    With `explain` each forecast says in its `notes`, step by step, what moves it.
+    """
+
+    def __init__(self, bundle: Bundle, features: FeatureSource, *, explain: bool = False) -> None:
         self._bundle = bundle
         self._features = features
+        self._known: dict[str, KnownSteps] = {}
+        self._influences = Influences(bundle.service, bundle.request, bundle.encoding) if explain else None
 
     def forecast(self, saga: Saga, context: Mapping[str, str | float | bool], at: float) -> SagaForecast:
         """What is expected of each step of a run of `saga` launched at `at` (seconds since the epoch).
@@ -52,48 +57,59 @@ class BundleForecaster:
         service, request = bundle.service.probabilities(rows), bundle.request.probabilities(rows)
         latencies = bundle.durations.pairs(rows)
         steps: dict[str, StepForecast] = {}
-        notes: dict[str, str] = {}
         for place, name in enumerate(saga.names):
             rates = rows.rates[place]
             refusal, hopeless = composed(service[place], request[place])
             regimes = rates.regimes(refusal, {FailureClass.PERMANENT: hopeless}, *latencies[place])
             steps[name] = StepForecast(regimes=regimes, undo=rates.undo)
-            notes[name] = self._note(rows, place, (service[place], request[place]), told[name])
+        notes = self._notes(saga, rows, told, steps) if self._influences is not None else {}
         return SagaForecast(steps=steps, model_version=bundle.version, notes=notes)
+
+    def influences(
+        self, saga: Saga, context: Mapping[str, str | float | bool], at: float
+    ) -> dict[str, tuple[Influence, ...]]:
+        """For each step what moves its forecast most, the strongest first; raises what `forecast` does."""
+        told = self._features.features(saga, context, at)
+        return self._found(saga, self.rows(saga, told), told)
 
     def rows(self, saga: Saga, told: Mapping[str, Features]) -> StepRows:
         """The steps of `saga`, encoded for the models, in the author's order."""
-        base, encoding = self._bundle.base, self._bundle.encoding
-        keys: list[str] = []
-        rates: list[StepRates] = []
-        designs: list[list[float]] = []
-        trees: list[list[float]] = []
-        for name in saga.names:
-            key = step_key(saga.name, name)
-            features = {**told[name], STEP_FEATURE: key}
-            keys.append(key)
-            rates.append(base.of_key(key, saga.by_name[name].service))
-            tree = encoding.tree_row(features)
-            trees.append(tree)
-            designs.append(encoding.design_row(tree))
-        return StepRows(keys, rates, designs, trees)
+        steps = self._known_steps(saga)
+        named = [{**told[name], STEP_FEATURE: key} for name, key in zip(saga.names, steps.keys, strict=True)]
+        return StepRows.of(steps, self._bundle.encoding, named)
 
-    def _note(self, rows: StepRows, place: int, now: tuple[float, float], features: Features) -> str:
-        """The strongest reason for a refusal rate unlike the step's mean; else what the mean is."""
-        rates = rows.rates[place]
-        mean = f"refused in {rates.refusal:.1%} of runs"
-        models = (self._bundle.service, self._bundle.request)
-        moves = [chance - model.cause.base_of(rates) for chance, model in zip(now, models, strict=True)]
-        most = max((0, 1), key=lambda number: abs(moves[number]))
-        linear = models[most].linear_of(rows.keys[place])
-        if linear is None:
-            return f"{mean}; nothing in this run's features changes that"
-        parts = linear.contributions(rows.designs[place])
-        column = (max if moves[most] > 0 else min)(range(len(parts)), key=parts.__getitem__)
-        if abs(parts[column]) < _NOTE_MIN:
-            return f"{mean}, {composed(*now)[0]:.1%} now; no single reason stands out"
-        name = self._bundle.encoding.design_names[column]
-        direction = "raises" if parts[column] > 0 else "lowers"
-        value = features.get(name)
-        cause = f"{name} = {value:.3g}" if isinstance(value, (int, float)) else name
-        return f"{mean}, {composed(*now)[0]:.1%} now; {cause} {direction} it most"
+    def _known_steps(self, saga: Saga) -> KnownSteps:
+        """What the bundle knows of the saga's steps, kept for the definitions that were asked about last."""
+        known = self._known.pop(saga.definition_hash, None)
+        if known is None:
+            keys = [step_key(saga.name, name) for name in saga.names]
+            pairs = zip(keys, saga.steps, strict=True)
+            known = KnownSteps(keys, [self._bundle.base.of_key(key, step.service) for key, step in pairs])
+        self._known[saga.definition_hash] = known
+        if len(self._known) > SAGAS_KEPT:
+            del self._known[next(iter(self._known))]
+        return known
+
+    def _found(
+        self, saga: Saga, rows: StepRows, told: Mapping[str, Features]
+    ) -> dict[str, tuple[Influence, ...]]:
+        if self._influences is None:
+            self._influences = Influences(self._bundle.service, self._bundle.request, self._bundle.encoding)
+        features, services = [told[name] for name in saga.names], [step.service for step in saga.steps]
+        return dict(zip(saga.names, self._influences.of(rows, features, services), strict=True))
+
+    def _notes(
+        self, saga: Saga, rows: StepRows, told: Mapping[str, Features], steps: Mapping[str, StepForecast]
+    ) -> dict[str, str]:
+        found = self._found(saga, rows, told)
+        return {
+            name: _note(rates, steps[name].failure_probability, found[name])
+            for name, rates in zip(saga.names, rows.rates, strict=True)
+        }
+
+
+def _note(rates: StepRates, now: float, influences: tuple[Influence, ...]) -> str:
+    mean = f"refused in {rates.refusal:.1%} of runs"
+    if not influences:
+        return f"{mean}; nothing in this run's features changes that"
+    return f"{mean}, {now:.1%} now; {'; '.join(each.text for each in influences)}"

@@ -1,6 +1,7 @@
 """Linear models as plain numbers: scores are dot products, so serving needs no library.
 
 A binary model has one row of weights and its score is a logit. Rows come from `FeatureEncoding.design_row`.
+The functions in the plural do to an array what those in the singular do to one number.
 """
 
 from __future__ import annotations
@@ -9,7 +10,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import mul
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
 
 PROBABILITY_MIN: Final = 1e-4
 """No forecast is surer than this: a plan that bets on certainty is never right to."""
@@ -28,10 +35,6 @@ class LinearModel:
             intercept + sum(map(mul, weights, row))
             for intercept, weights in zip(self.intercepts, self.weights, strict=True)
         ]
-
-    def contributions(self, row: Sequence[float], output: int = 0) -> list[float]:
-        """What each column adds to one score."""
-        return list(map(mul, self.weights[output], row))
 
     @property
     def columns(self) -> int:
@@ -75,3 +78,25 @@ def logit(probability: float) -> float:
 def clip_probability(probability: float) -> float:
     """The probability, at least `PROBABILITY_MIN` away from 0 and 1."""
     return min(max(probability, PROBABILITY_MIN), 1.0 - PROBABILITY_MIN)
+
+
+def logistics(scores: Array) -> Array:
+    """The probabilities of logits."""
+    import numpy as np
+
+    return 1.0 / (1.0 + np.exp(-np.clip(scores, -700.0, 700.0)))
+
+
+def logits(probabilities: Array) -> Array:
+    """The logits of probabilities, kept away from 0 and 1."""
+    import numpy as np
+
+    clipped = clip_probabilities(probabilities)
+    return np.log(clipped / (1.0 - clipped))
+
+
+def clip_probabilities(probabilities: Array) -> Array:
+    """The probabilities, at least `PROBABILITY_MIN` away from 0 and 1."""
+    import numpy as np
+
+    return np.minimum(np.maximum(probabilities, PROBABILITY_MIN), 1.0 - PROBABILITY_MIN)

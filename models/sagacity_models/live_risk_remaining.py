@@ -7,7 +7,10 @@ as censored (the laws are Kaplan and Meier's, fitted in training). Where a bucke
 counts.
 
 A law is about the time since the latest event. Where that has been a while, and the case has not ended, the
-time is conditioned on: P(R <= s + t | R > s) = (F(s+t) - F(s)) / (1 - F(s)).
+time is conditioned on: P(R <= s + t | R > s) = (F(s+t) - F(s)) / (1 - F(s)). Where hardly any case was seen
+to wait as long (less than one in all that ended is expected to), the law has nothing to say; the rest is then
+taken to be about as long as the wait: P(R <= s + t | R > s) = t / (s + t), whose median is s. That is the
+Pareto law with exponent 1; it neither promises an end at once nor gives the case up.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ PROBABILITIES: Final = (0.0, 0.01, 0.025, *(n / 20 for n in range(1, 20)), 0.975
 """At which probabilities the quantile function of a residual is kept; straight lines between."""
 
 _LOCATION_MAX: Final = 40.0
-_DONE_MAX: Final = 1 - 1e-9
+_LEFT_MIN: Final = 1e-9
 _HEAD, _TREES = "remaining.json", "remaining.lgb.txt"
 
 
@@ -71,7 +74,9 @@ class RemainingLaw:
 
     def quantile_s(self, p: float, since_s: float = 0.0) -> float:
         """Seconds from now until a share `p` of such cases is done; the event was `since_s` seconds ago."""
-        before = min(self._done(since_s), _DONE_MAX)
+        before = self._done(since_s)
+        if self._unheard_of(before):
+            return since_s * p / max(1 - p, _LEFT_MIN)
         whole_s = expm1(min(self.location + self.residual.quantile(before + p * (1 - before)), _LOCATION_MAX))
         return max(whole_s - since_s, 0.0)
 
@@ -79,8 +84,13 @@ class RemainingLaw:
         """The probability that the case is done within `t_s` seconds from now; 0 for a time that is over."""
         if t_s <= 0:
             return 0.0
-        before = min(self._done(since_s), _DONE_MAX)
+        before = self._done(since_s)
+        if self._unheard_of(before):
+            return t_s / (since_s + t_s)
         return min(max((self._done(since_s + t_s) - before) / (1 - before), 0.0), 1.0)
+
+    def _unheard_of(self, before: float) -> bool:
+        return before >= 1 - 1 / (self.residual.evidence + 1)
 
     def _done(self, t_s: float) -> float:
         return self.residual.below(log1p(t_s) - self.location) if t_s > 0 else 0.0

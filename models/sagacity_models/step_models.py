@@ -13,12 +13,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from sagacity_engine.errors import FailureClass
 from sagacity_models.base_rates import StepRates
 from sagacity_models.boosted import BoostedModel
 from sagacity_models.calibration import Calibration, Identity
-from sagacity_models.linear import LinearModel, logistic, logit
+from sagacity_models.encoding import FeatureEncoding
+from sagacity_models.feature_columns import Features
+from sagacity_models.linear import LinearModel, logistics, logits
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
 
 
 class Recipe(StrEnum):
@@ -51,17 +61,58 @@ def composed(service: float, request: float) -> tuple[float, float]:
     return refusal, hopeless / refusal if refusal > 0 else 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class StepRows:
-    """Steps of one run, encoded: base rates, and the rows of both kinds of model, all in one order."""
+@dataclass(frozen=True)
+class KnownSteps:
+    """Which steps are asked about: their keys and base rates. The same for every run of a saga."""
 
     keys: Sequence[str]
     rates: Sequence[StepRates]
-    designs: Sequence[Sequence[float]]
-    trees: Sequence[Sequence[float]]
+
+    def base(self, cause: Cause) -> Array:
+        """The mean of what the cause's model tells, one per step."""
+        return self._base[cause]
+
+    @cached_property
+    def _base(self) -> dict[Cause, Array]:
+        import numpy as np
+
+        return {cause: np.array([cause.base_of(rates) for rates in self.rates]) for cause in Cause}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
+class StepRows:
+    """Steps of runs, encoded: the rows of both kinds of model, in the order of `steps`."""
+
+    steps: KnownSteps
+    trees: Array
+    encoding: FeatureEncoding
+
+    @classmethod
+    def of(cls, steps: KnownSteps, encoding: FeatureEncoding, told: Sequence[Features]) -> StepRows:
+        """The rows of these features."""
+        return cls(steps, encoding.tree_matrix(told), encoding)
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """The keys of the steps."""
+        return self.steps.keys
+
+    @property
+    def rates(self) -> Sequence[StepRates]:
+        """The base rates of the steps."""
+        return self.steps.rates
+
+    @cached_property
+    def designs(self) -> Array:
+        """The rows of linear models; made when the first one asks."""
+        return self.encoding.design_rows(self.trees)
+
+    def base(self, cause: Cause) -> Array:
+        """The mean of what the cause's model tells, one per row."""
+        return self.steps.base(cause)
+
+
+@dataclass(frozen=True)
 class RefusalModel:
     """P(refused for `cause`; for REQUEST given an answer). `linear` explains, even if it was not chosen."""
 
@@ -73,30 +124,59 @@ class RefusalModel:
     cause: Cause = Cause.SERVICE
 
     def probabilities(self, rows: StepRows) -> list[float]:
-        """One calibrated probability per step."""
-        if self.recipe is Recipe.BASE:
-            return [self.cause.base_of(rates) for rates in rows.rates]
-        return [self.calibration(logistic(score)) for score in self.scores(rows)]
+        """One calibrated probability per row."""
+        told: list[float] = self.chances(rows).tolist()
+        return told
 
-    def scores(self, rows: StepRows) -> list[float]:
-        """One logit per step, before calibration."""
-        base = [logit(self.cause.base_of(rates)) for rates in rows.rates]
+    def chances(self, rows: StepRows) -> Array:
+        """The same as an array."""
+        if self.recipe is Recipe.BASE:
+            return rows.base(self.cause)
+        return self.calibrated(self.scores(rows))
+
+    def calibrated(self, scores: Array) -> Array:
+        """The honest probabilities of logits, in an array of any form."""
+        return self.calibration.many(logistics(scores))
+
+    def scores(self, rows: StepRows) -> Array:
+        """One logit per row, before calibration."""
+        base = logits(rows.base(self.cause))
         if self.recipe is Recipe.BASE:
             return base
         if self.recipe is Recipe.LINEAR:
-            return self._linear(rows, base)
+            return base + self._linear(rows)
         assert self.boosted is not None  # a bundle with this recipe was refused without its booster
-        boosted = [low + add[0] for low, add in zip(base, self.boosted.scores(rows.trees), strict=True)]
-        if self.recipe is Recipe.BOOSTED:
-            return boosted
-        return [(one + two) / 2 for one, two in zip(self._linear(rows, base), boosted, strict=True)]
+        boosted = self.boosted.matrix(rows.trees)[:, 0]
+        return base + (boosted if self.recipe is Recipe.BOOSTED else (self._linear(rows) + boosted) / 2)
 
-    def _linear(self, rows: StepRows, base: list[float]) -> list[float]:
-        return [
-            low + model.scores(design)[0] if (model := self.linear_of(key)) else low
-            for key, low, design in zip(rows.keys, base, rows.designs, strict=True)
-        ]
+    def weights(self, keys: Sequence[str]) -> tuple[Array, Array]:
+        """What the linear model of each step has: intercepts, and a row of weights per key."""
+        intercepts, weights = self._weights
+        places = [self._places.get(key, 0) for key in keys]
+        return intercepts[places], weights[places]
 
-    def linear_of(self, key: str) -> LinearModel | None:
-        """What the step adds to its base logit; of a step nobody has seen, what steps add in general."""
-        return self.linear.get(key, self.pooled)
+    def _linear(self, rows: StepRows) -> Array:
+        import numpy as np
+
+        if not self._places and self.pooled is None:
+            return np.zeros(len(rows.keys))
+        intercepts, weights = self.weights(rows.keys)
+        added: Array = intercepts + (weights * rows.designs).sum(axis=1)
+        return added
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {key: place for place, key in enumerate(self.linear, start=1)}
+
+    @cached_property
+    def _weights(self) -> tuple[Array, Array]:
+        """Of the model for steps that nobody has seen, then of each known step."""
+        import numpy as np
+
+        known = list(self.linear.values())
+        columns = (self.pooled or known[0]).columns if known or self.pooled else 0
+        pooled = self.pooled or LinearModel((0.0,), ((0.0,) * columns,))
+        models = [pooled, *known]
+        return np.array([each.intercepts[0] for each in models]), np.array(
+            [each.weights[0] for each in models]
+        )

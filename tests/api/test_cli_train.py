@@ -173,6 +173,34 @@ def test_the_registry_hands_out_its_champion(run: Run, attempts: Path, tmp_path:
     assert Registry(registry).bundle_folder() == champion
 
 
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (["--once"], "--once is about --watch"),
+        (["--watch", "--no-registry"], "--watch keeps what it learnt in a registry"),
+        (["--watch", "--at", 5], "--watch learns what is known now"),
+    ],
+)
+def test_a_watch_that_makes_no_sense_is_refused(
+    run: Run, attempts: Path, options: list[object], why: str
+) -> None:
+    """Options that contradict a watch are named."""
+    code, _, err = run("train", "--dataset", attempts, *options)
+    assert (code, why in err) == (2, True)
+
+
+@pytest.mark.slow
+def test_one_look_trains_if_that_is_due(run: Run, attempts: Path, tmp_path: Path) -> None:
+    """--watch --once trains on a dataset nobody has trained on, and the next look leaves it alone."""
+    config = tmp_path / "settings.toml"
+    config.write_text("[report]\ndraws = 50\ndecision_runs = 0\n", "utf-8")
+    look = ["train", "--dataset", attempts, "--registry", tmp_path / "registry", "--config", config]
+    code, out, _ = run(*look, "--watch", "--once", "--json")
+    event = json.loads(out)
+    assert (code, event["trained"], event["promoted"]) == (0, "nothing was trained yet", True)
+    assert run(*look, "--watch", "--once", "--json")[:2] == (0, "")
+
+
 @pytest.mark.slow
 def test_the_last_line_is_the_promised_document(run: Run, attempts: Path, tmp_path: Path) -> None:
     """--json ends with one line that holds exactly what is promised; the report is written where asked."""

@@ -22,6 +22,7 @@ from sagacity_engine import (
     SagaRefused,
     read_saga,
 )
+from sagacity_models.calibration import Isotonic
 from sagacity_models.forecast import Latency, Regime, StepForecast, UndoForecast
 
 AT = 1_790_000_000.0
@@ -116,6 +117,21 @@ def test_a_standing_in_forecast_is_told_to_the_engine(
     advice = standing_in.optimize(saga, launched(), exact=False, request_id="q").advice()
     assert (advice.plan, advice.fallback) == (usual.plan, False)
     assert set(advice.reasons) - set(usual.reasons) == {"mean rates stood in for the model"}
+
+
+def test_the_chance_of_the_whole_run_is_calibrated(make_counsel: Any, saga: Saga) -> None:
+    """A map of this saga type moves P(success) alone: the ends still sum to 1, the plan stays the same."""
+    plain = make_counsel()
+    half = make_counsel(calibrations={saga.name: Isotonic((0.0, 1.0), (0.0, 0.5))})
+    other = make_counsel(calibrations={"another": Isotonic((0.0, 1.0), (0.0, 0.5))})
+    told, mapped = (each.predict(saga, launched(), None, "q").expected for each in (plain, half))
+    assert mapped.success_probability == pytest.approx(told.success_probability / 2)
+    ends = mapped.success_probability + mapped.compensated_probability + mapped.attention_probability
+    assert ends == pytest.approx(1.0)
+    assert mapped.cost == told.cost
+    assert other.predict(saga, launched(), None, "q").expected == told
+    plans = [each.optimize(saga, launched(), exact=False, request_id="q").plan for each in (plain, half)]
+    assert plans[0] == plans[1]
 
 
 def test_an_illegal_plan_is_not_judged(counsel: Any, saga: Saga) -> None:

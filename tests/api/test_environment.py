@@ -18,14 +18,25 @@ def test_nothing_set_means_the_defaults() -> None:
 
 def test_every_setting_is_read() -> None:
     """Each field has its variable."""
-    texts = {"port": "9000", "debug": "1"}
+    texts = {"port": "9000", "debug": "1", "bundle_age_max_days": "30"}
     given = {f"SAGACITY_{each.name.upper()}": texts.get(each.name, "x") for each in fields(Environment)}
-    expected = Environment(bundle="x", registry="x", dataset="x", host="x", port=9000, url="x", debug=True)
-    assert read_environment(given) == expected
+    told = read_environment(given)
+    assert (told.port, told.debug, told.bundle_age_max_days) == (9000, True, 30)
+    assert {getattr(told, each.name) for each in fields(Environment) if each.name not in texts} == {"x"}
+
+
+def test_keys_are_several_files() -> None:
+    """The keys to verify with are a list of paths, and no age is no limit."""
+    told = read_environment({"SAGACITY_VERIFY_KEY": "/keys/old.pem:/keys/new.pem"})
+    assert told.verify_keys == ("/keys/old.pem", "/keys/new.pem")
+    assert read_environment({}).verify_keys == ()
+    assert read_environment({}).bundle_age_max_s is None
+    assert read_environment({"SAGACITY_BUNDLE_AGE_MAX_DAYS": "2"}).bundle_age_max_s == 172_800.0
 
 
 @pytest.mark.parametrize(
-    ("variable", "text"), [("PORT", "http"), ("PORT", "-1"), ("PORT", "65536"), ("DEBUG", "yes")]
+    ("variable", "text"),
+    [("PORT", "http"), ("PORT", "-1"), ("PORT", "65536"), ("DEBUG", "yes"), ("BUNDLE_AGE_MAX_DAYS", "1.5")],
 )
 def test_unusable_values_are_refused(variable: str, text: str) -> None:
     """A variable that cannot be used is refused by name and value."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sagacity_training.config import ConfigRefused, TrainingConfig, settings
+from sagacity_training.config import NOT_READ, ConfigRefused, TrainingConfig, refuse_unread, settings
 
 
 def test_nothing_has_to_be_set() -> None:
@@ -67,6 +67,26 @@ def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
             TrainingConfig.read(tmp_path / name)
     with pytest.raises(ConfigRefused, match="cannot be read"):
         TrainingConfig.read(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("kind", "setting"),
+    [("attempts", {"slices": {"test": 0.3}}), ("event_log", {"report": {"decision_runs": 3}})],
+)
+def test_a_setting_that_would_change_nothing_is_refused(kind: str, setting: dict[str, object]) -> None:
+    """What training on a kind of dataset does not read cannot be set for it; its default can."""
+    with pytest.raises(ConfigRefused, match="would change nothing"):
+        refuse_unread(TrainingConfig.of(setting), kind)
+    refuse_unread(TrainingConfig(), kind)
+    assert set(NOT_READ[kind]) <= {name for name, _, _ in settings()}
+
+
+def test_the_documentation_lists_every_setting(pytestconfig: pytest.Config) -> None:
+    """docs/TRAINING.md has a row for each setting, with its default and its meaning, and no other."""
+    rows = [f"| `{name}` | `{default}` | {about} |" for name, default, about in settings()]
+    written = (pytestconfig.rootpath / "docs" / "TRAINING.md").read_text("utf-8").splitlines()
+    first = written.index("| setting | default | means |") + 2
+    assert written[first : first + len(rows) + 1] == [*rows, ""]
 
 
 def test_every_setting_is_documented_in_code() -> None:

@@ -1,7 +1,12 @@
 """A small bundle with every kind of model in it, trained on planted noise-free laws, and its features."""
 
+import hashlib
+import json
 import random
-from collections.abc import Mapping
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 import lightgbm
 import numpy as np
@@ -10,12 +15,15 @@ import pytest
 from sagacity_engine import FailureClass, Saga, Step
 from sagacity_models.base_rates import BaseRates, StepEvidence
 from sagacity_models.boosted import BoostedModel
-from sagacity_models.bundle import Bundle, stamped
+from sagacity_models.bundle import Bundle, save_bundle, stamped
+from sagacity_models.bundle_files import MANIFEST, canonical
 from sagacity_models.calibration import Platt
 from sagacity_models.censored import Durations
 from sagacity_models.durations import DurationModel
 from sagacity_models.encoding import FeatureEncoding, Features, columns_of
 from sagacity_models.linear import LinearModel
+from sagacity_models.registry import Registry
+from sagacity_models.signing import SIGNATURE, Signer, SigningKey, TrustedKeys, signature_text
 from sagacity_models.step_models import Cause, Recipe, RefusalModel
 
 
@@ -97,3 +105,57 @@ def bundle(rows: list[Features], base: BaseRates) -> Bundle:
             facts={"seed": 5},
         )
     )
+
+
+CREATED_AT = "2026-01-01T00:00:00+00:00"
+
+
+@pytest.fixture(scope="session")
+def key() -> SigningKey:
+    return SigningKey.fresh()
+
+
+@pytest.fixture(scope="session")
+def trusted(key: SigningKey) -> TrustedKeys:
+    return TrustedKeys(frozenset({key.public_key}))
+
+
+@pytest.fixture(scope="session")
+def saved(bundle: Bundle, key: SigningKey, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle, saved and signed once; copies of it are what tests alter."""
+    folder = tmp_path_factory.mktemp("saved") / "bundle"
+    save_bundle(bundle, folder, created_at=CREATED_AT, key=key)
+    return folder
+
+
+@pytest.fixture
+def folder(saved: Path, tmp_path: Path) -> Path:
+    """A copy of the saved bundle."""
+    return Path(shutil.copytree(saved, tmp_path / "bundle"))
+
+
+def sealed_anew(folder: Path, signer: Signer, **changes: Any) -> None:
+    """Write a manifest and a signature that fit the files as they are now."""
+    manifest = json.loads((folder / MANIFEST).read_text("utf-8")) | changes
+    manifest.pop("manifest_sha256")
+    for name in manifest["files"]:
+        content = (folder / name).read_bytes()
+        manifest["files"][name] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+    manifest["manifest_sha256"] = hashlib.sha256(canonical(manifest).encode()).hexdigest()
+    text = canonical(manifest)
+    (folder / MANIFEST).write_text(text, "utf-8")
+    (folder / SIGNATURE).write_text(signature_text(text.encode(), signer), "utf-8")
+
+
+@pytest.fixture(scope="session")
+def reseal() -> Callable[..., None]:
+    """Seals a folder whose files were altered, as a broken trainer or a thief of its key could."""
+    return sealed_anew
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a registry that was laid out once: laying it out takes seconds, copying it none."""
+    folder = tmp_path_factory.mktemp("registry")
+    assert Registry(folder).version() is None
+    return folder

@@ -1,28 +1,33 @@
 """A bundle is exactly what was saved, or it is refused in one line before any of it is parsed."""
 
-import hashlib
 import json
+import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from sagacity_engine import Saga
 from sagacity_models.bundle import Bundle, load_bundle, save_bundle
-from sagacity_models.bundle_files import FILE_BYTES_MAX, MANIFEST, canonical, write_folder
+from sagacity_models.bundle_files import MANIFEST, canonical, seal_folder, write_folder
 from sagacity_models.encoding import FeatureEncoding
 from sagacity_models.errors import BundleRefused
 from sagacity_models.forecaster import BundleForecaster, FeatureSource
+from sagacity_models.manifest import BYTES_MAX, FILE_BYTES_MAX, FILES_MAX, digest
+from sagacity_models.signing import SIGNATURE, SigningKey, signature_text
 from sagacity_models.step_models import Recipe, RefusalModel
 
+Reseal = Callable[..., None]
 FILES = (
     "base_rates.json",
     "duration_median.lgb.txt",
     "duration_p90.lgb.txt",
     "durations.json",
     "encoding.json",
+    "golden.json",
     MANIFEST,
+    SIGNATURE,
     "request.json",
     "request.lgb.txt",
     "service.json",
@@ -30,28 +35,11 @@ FILES = (
 )
 
 
-@pytest.fixture
-def folder(bundle: Bundle, tmp_path: Path) -> Path:
-    save_bundle(bundle, tmp_path / "bundle", created_at="2026-01-01T00:00:00+00:00")
-    return tmp_path / "bundle"
-
-
 def refusal_of(folder: Path) -> str:
     with pytest.raises(BundleRefused) as caught:
         load_bundle(folder)
     assert "\n" not in str(caught.value)
     return str(caught.value)
-
-
-def reseal(folder: Path, **changes: Any) -> None:
-    """Write a manifest that fits the files and itself, as a later program or a forger could."""
-    manifest = json.loads((folder / MANIFEST).read_text("utf-8")) | changes
-    manifest.pop("manifest_sha256")
-    for name in manifest["files"]:
-        content = (folder / name).read_bytes()
-        manifest["files"][name] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
-    manifest["manifest_sha256"] = hashlib.sha256(canonical(manifest).encode()).hexdigest()
-    (folder / MANIFEST).write_text(canonical(manifest), "utf-8")
 
 
 def test_comes_back_as_it_was(bundle: Bundle, folder: Path, saga: Saga, features: FeatureSource) -> None:
@@ -97,12 +85,13 @@ def test_every_byte_of_the_manifest_counts(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_missing_or_truncated_file_is_refused(folder: Path, name: str) -> None:
-    """A file that ends early or is not there is named in the refusal."""
+    """A file that ends early or is not there is named in the refusal, or what was signed does not fit."""
     content = (folder / name).read_bytes()
     (folder / name).write_bytes(content[:-10])
-    assert "manifest" in refusal_of(folder) or name in refusal_of(folder)
+    short = {MANIFEST: "altered after it was signed", SIGNATURE: "altered signature"}
+    assert short.get(name, name) in refusal_of(folder)
     (folder / name).unlink()
-    assert name in refusal_of(folder)
+    assert ("is not signed" if name == SIGNATURE else name) in refusal_of(folder)
 
 
 def test_an_extra_file_is_refused(folder: Path) -> None:
@@ -118,13 +107,40 @@ def test_a_link_is_refused(folder: Path, tmp_path: Path) -> None:
     assert "service.json" in refusal_of(folder)
 
 
+def test_a_pipe_is_refused(folder: Path) -> None:
+    """What is no regular file is not waited for."""
+    (folder / "service.json").unlink()
+    os.mkfifo(folder / "service.json")
+    assert "service.json" in refusal_of(folder)
+
+
 def test_an_oversized_file_is_refused(folder: Path) -> None:
-    """A file longer than the manifest says is never read to its end, and none may be listed as huge."""
+    """A file longer than the manifest says is never read to its end."""
     with (folder / "service.lgb.txt").open("ab") as stream:
         stream.truncate(FILE_BYTES_MAX * 4)
     assert "longer than" in refusal_of(folder)
-    reseal_sizes = json.loads((folder / MANIFEST).read_text("utf-8"))["files"]
-    assert all(facts["size"] < FILE_BYTES_MAX for facts in reseal_sizes.values())
+
+
+@pytest.mark.parametrize(
+    ("files", "why"),
+    [
+        ({"a.txt": {"sha256": "", "size": FILE_BYTES_MAX + 1}}, "more than 33554432 bytes"),
+        ({f"{n}.txt": {"sha256": "", "size": FILE_BYTES_MAX} for n in range(9)}, f"more than {BYTES_MAX}"),
+        ({f"{n}.txt": {"sha256": "", "size": 0} for n in range(FILES_MAX + 1)}, f"between 1 and {FILES_MAX}"),
+        ({"../a.txt": {"sha256": "", "size": 0}}, "no name for a file"),
+        ({"manifest.sig": {"sha256": "", "size": 0}}, "no name for a file"),
+        ({"a.txt": {"sha256": "", "size": True}}, "more than"),
+        ({"a.txt": 7}, "more than"),
+    ],
+)
+def test_what_a_manifest_may_not_list(folder: Path, key: SigningKey, files: object, why: str) -> None:
+    """Even a signed manifest lists neither too much, nor a place outside the folder, nor nonsense."""
+    sealed = json.loads((folder / MANIFEST).read_text("utf-8")) | {"files": files}
+    sealed.pop("manifest_sha256")
+    text = canonical(sealed | {"manifest_sha256": digest(canonical(sealed))})
+    (folder / MANIFEST).write_text(text, "utf-8")
+    (folder / SIGNATURE).write_text(signature_text(text.encode(), key), "utf-8")
+    assert why in refusal_of(folder)
 
 
 @pytest.mark.parametrize(
@@ -139,33 +155,73 @@ def test_an_oversized_file_is_refused(folder: Path) -> None:
         ("encoding.json", '"context.party"', '"context.guests"', "other features"),
     ],
 )
-def test_nonsense_is_refused(folder: Path, name: str, before: str, after: str, why: str) -> None:
-    """Content that fits its manifest but makes no sense is refused with the reason."""
+def test_nonsense_is_refused(
+    *, folder: Path, reseal: Reseal, key: SigningKey, name: str, before: str, after: str, why: str
+) -> None:
+    """Content that fits its manifest and signature but makes no sense is refused with the reason."""
     path = folder / name
     text = path.read_text("utf-8")
     assert before in text
     path.write_text(text.replace(before, after, 1), "utf-8")
-    reseal(folder)
+    reseal(folder, key)
     assert why in refusal_of(folder)
 
 
-def test_a_newer_schema_is_refused(folder: Path) -> None:
-    """A bundle of a later program says so and how to go on, instead of looking damaged."""
-    reseal(folder, schema_version=2)
-    assert "schema version 2" in refusal_of(folder)
+@pytest.mark.parametrize(
+    ("facts", "why"),
+    [
+        ({"schema_version": 3}, "schema version 3, this is a reader of 2"),
+        ({"schema_version": 1}, "from before bundles were signed; train again"),
+        ({"schema_version": "2"}, "altered manifest"),
+        ({"kind": "texts"}, "of kind 'texts'"),
+        ({"dataset_schema_version": 1}, "rows of schema version 1"),
+        ({"libraries": {"lightgbm": "99.1.0"}}, "LightGBM 99.1.0"),
+    ],
+)
+def test_other_versions_are_refused(
+    folder: Path, reseal: Reseal, key: SigningKey, facts: dict[str, object], why: str
+) -> None:
+    """A bundle of another program says so and how to go on, instead of looking damaged."""
+    reseal(folder, key, **facts)
+    assert why in refusal_of(folder)
 
 
-def test_a_recipe_without_its_model_is_refused(bundle: Bundle, tmp_path: Path) -> None:
-    """A bundle whose recipe needs trees it does not hold cannot be loaded."""
-    save_bundle(replace(bundle, service=RefusalModel(Recipe.BOOSTED)), tmp_path / "bundle", created_at="x")
-    assert "recipe for service" in refusal_of(tmp_path / "bundle")
+def test_an_old_folder_says_train_again(folder: Path) -> None:
+    """A folder of the first layout had no signature, and its refusal tells the age, not the signature."""
+    manifest = json.loads((folder / MANIFEST).read_text("utf-8")) | {"schema_version": 1}
+    (folder / MANIFEST).write_text(canonical(manifest), "utf-8")
+    (folder / SIGNATURE).unlink()
+    assert refusal_of(folder).endswith("from before bundles were signed; train again")
 
 
-def test_models_for_other_columns_are_refused(bundle: Bundle, tmp_path: Path) -> None:
-    """An encoding with fewer columns than the models were trained on is a misfit."""
+def test_a_misfit_is_not_saved(bundle: Bundle, tmp_path: Path) -> None:
+    """A bundle that could not forecast is refused when it is saved, and leaves no folder."""
     narrow = FeatureEncoding(bundle.encoding.numbers, ())
-    save_bundle(replace(bundle, encoding=narrow), tmp_path / "bundle", created_at="x")
-    assert "other features" in refusal_of(tmp_path / "bundle")
+    misfits = {
+        "recipe for service": replace(bundle, service=RefusalModel(Recipe.BOOSTED)),
+        "other features": replace(bundle, encoding=narrow),
+    }
+    for why, misfit in misfits.items():
+        with pytest.raises(BundleRefused, match=why):
+            save_bundle(misfit, tmp_path / "bundle", created_at="x")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_recipe_without_its_model_is_refused(folder: Path, reseal: Reseal, key: SigningKey) -> None:
+    """A signed bundle whose recipe needs trees that it does not list cannot be loaded."""
+    manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
+    (folder / "service.lgb.txt").unlink()
+    files = {name: facts for name, facts in manifest["files"].items() if name != "service.lgb.txt"}
+    reseal(folder, key, files=files)
+    assert "recipe for service" in refusal_of(folder)
+
+
+def test_a_stray_part_is_refused(folder: Path, reseal: Reseal, key: SigningKey) -> None:
+    """A listed and signed file that no part reads is not passed over."""
+    manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
+    (folder / "spare.json").write_text("{}", "utf-8")
+    reseal(folder, key, files=manifest["files"] | {"spare.json": {}})
+    assert "no part of a bundle reads spare.json" in refusal_of(folder)
 
 
 def test_another_bundle_is_not_overwritten(bundle: Bundle, folder: Path) -> None:
@@ -179,10 +235,22 @@ def test_another_bundle_is_not_overwritten(bundle: Bundle, folder: Path) -> None
 def test_nothing_is_left_of_a_failed_save(tmp_path: Path) -> None:
     """A file that cannot be written leaves no folder behind."""
     with pytest.raises(FileNotFoundError):
-        write_folder(tmp_path / "bundle", {"no/such.json": "{}"}, {}, "x")
+        write_folder(tmp_path / "bundle", {"no/such.json": "{}"}, {}, "x", signer=SigningKey.fresh())
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     """No folder, no bundle, one line."""
     assert MANIFEST in refusal_of(tmp_path / "nowhere")
+
+
+def test_any_folder_of_texts_can_be_sealed(tmp_path: Path, key: SigningKey) -> None:
+    """A folder of texts without a manifest gets one, signed; with one, it must fit before it is signed."""
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "model.json").write_text("{}", "utf-8")
+    sealed = seal_folder(model, key, facts={"kind": "texts"}, created_at="2026-01-01T00:00:00+00:00")
+    assert (dict(sealed.texts), sealed.key) == ({"model.json": "{}"}, key.public_key)
+    (model / "model.json").write_text("[]", "utf-8")
+    with pytest.raises(BundleRefused, match=r"altered model\.json"):
+        seal_folder(model, key, facts={}, created_at="x")

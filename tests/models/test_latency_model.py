@@ -4,25 +4,27 @@ import json
 import math
 from collections.abc import Mapping
 
+import numpy as np
 import pytest
 
 from sagacity_models.base_rates import BaseRates
 from sagacity_models.bundle import Bundle
 from sagacity_models.durations import DurationModel, ResidualLaw, ResidualLaws, moved
-from sagacity_models.forecast import Latency
+from sagacity_models.encoding import FeatureEncoding, Features, columns_of
 from sagacity_models.shape import NORMAL, Shape
-from sagacity_models.step_models import Recipe, StepRows
+from sagacity_models.step_models import KnownSteps, Recipe, StepRows
 
 SHAPE = Shape((0.0, 0.5, 0.9), (-1.0, 0.0, 2.0), tail_rate=4.0, shown_to=0.9)
 LAWS = ResidualLaws({"trip/flight": ResidualLaw(0.3, SHAPE, 90.0)}, ResidualLaw(-0.1, SHAPE))
 
 
 @pytest.fixture(scope="module")
-def steps(base: BaseRates) -> StepRows:
+def steps(base: BaseRates, rows: list[Features]) -> StepRows:
     keys = ["trip/flight", "trip/hotel", "trip/new"]
     trees = [[6.0, 0.0, 0.0], [1.0, 1.0, 1.0], [2.0, 0.0, 1.0]]
     rates = [base.steps.get(key, base.pooled) for key in keys]
-    return StepRows(keys, rates, [[0.0]] * 3, trees)
+    encoding = FeatureEncoding.learn(columns_of(rows))
+    return StepRows(KnownSteps(keys, rates), np.array(trees), encoding)
 
 
 def test_no_law_is_log_normal(steps: StepRows) -> None:
@@ -36,7 +38,8 @@ def test_a_step_has_its_law_and_others_the_pooled_one(steps: StepRows) -> None:
     model = DurationModel(successes=LAWS)
     for latency, offset, rates in zip(model.latencies(steps), (0.3, -0.1, -0.1), steps.rates, strict=True):
         base = rates.latency
-        assert latency == Latency(base.median_s * math.exp(offset * base.sigma), base.sigma, SHAPE)
+        assert (latency.sigma, latency.shape) == (base.sigma, SHAPE)
+        assert latency.median_s == pytest.approx(base.median_s * math.exp(offset * base.sigma), rel=1e-12)
     assert model.refusal_latencies(steps)[0].shape is NORMAL
 
 
@@ -59,9 +62,9 @@ def test_trees_move_success_and_refusals_only_where_they_follow(bundle: Bundle, 
 
 def test_moves_are_bounded() -> None:
     """Trees move a duration by at most exp(4), and narrow its scale to a quarter at most."""
-    base = Latency(1.0, 0.8)
-    assert moved(base, 99.0, 99.0) == Latency(math.exp(4.0), 0.8)
-    assert moved(base, 0.0, -4.0).sigma == pytest.approx(0.2)
+    medians, sigmas = moved(np.ones(2), np.full(2, 0.8), np.array([99.0, 0.0]), np.array([99.0, -4.0]))
+    assert medians.tolist() == [pytest.approx(math.exp(4.0)), 1.0]
+    assert sigmas.tolist() == [pytest.approx(0.8), pytest.approx(0.2)]
 
 
 def test_texts_come_back(bundle: Bundle) -> None:

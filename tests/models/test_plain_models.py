@@ -38,6 +38,17 @@ def test_isotonic_is_the_librarys(sample: tuple[np.ndarray, np.ndarray]) -> None
     np.testing.assert_allclose([ours(each) for each in asked], expected, rtol=1e-9)
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [Identity(), Platt(1.7, -0.4), Isotonic((0.1, 0.4, 0.8), (0.0, 0.3, 0.35)), Isotonic((0.5,), (0.2,))],
+)
+def test_many_are_mapped_as_one_is(kind: Identity | Platt | Isotonic) -> None:
+    """An array of any form is mapped to the numbers that its values alone are mapped to."""
+    grid = np.linspace(0, 1, 60).reshape(3, 20)
+    expected = [[kind(float(value)) for value in row] for row in grid]
+    np.testing.assert_allclose(kind.many(grid), expected, rtol=1e-12)
+
+
 @pytest.mark.parametrize("kind", [Identity(), Platt(0.8, -0.2), Isotonic((0.1, 0.4, 0.9), (0.05, 0.3, 0.8))])
 def test_maps_are_monotone_and_survive_json(kind: Identity | Platt | Isotonic) -> None:
     """Every map keeps the order of forecasts, stays inside (0, 1), and comes back equal from JSON."""

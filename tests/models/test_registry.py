@@ -20,14 +20,6 @@ pytestmark = pytest.mark.slow
 LogBundle = Callable[[Registry], Logged]
 
 
-@pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a registry that was laid out once: laying it out takes seconds, copying it none."""
-    folder = tmp_path_factory.mktemp("registry")
-    assert Registry(folder).version() is None
-    return folder
-
-
 @pytest.fixture
 def registry(template: Path, tmp_path: Path) -> Registry:
     (tmp_path / "registry").mkdir()

@@ -11,7 +11,7 @@ from sagacity_models.calibration import Platt
 from sagacity_models.encoding import FeatureEncoding
 from sagacity_models.feature_columns import Features, columns_of
 from sagacity_models.linear import LinearModel
-from sagacity_models.step_models import Cause, Recipe, RefusalModel, StepRows
+from sagacity_models.step_models import Cause, KnownSteps, Recipe, RefusalModel, StepRows
 from sagacity_models.tabular import BINARY, RowForecaster, TabularForecaster
 from sagacity_models.tabular_rates import ShrunkRates
 from sagacity_models.testing import ForecasterChecks
@@ -126,10 +126,8 @@ class RefusalRows:
 
     def probabilities(self, rows: Sequence[Features]) -> list[list[float]]:
         """Both sides of the model's probability."""
-        trees = [self.encoding.tree_row(row) for row in rows]
         pooled = BaseRates.estimate({}).pooled
-        designs = [self.encoding.design_row(row) for row in trees]
-        told = StepRows(["s/a"] * len(rows), [pooled] * len(rows), designs, trees)
+        told = StepRows.of(KnownSteps(["s/a"] * len(rows), [pooled] * len(rows)), self.encoding, rows)
         return [[1 - chance, chance] for chance in self.model.probabilities(told)]
 
     def texts(self) -> dict[str, str]:

@@ -9,6 +9,7 @@ import pytest
 
 from sagacity_data import AttemptOutcome, AttemptRow, label
 from sagacity_engine import FailureClass
+from sagacity_training.config import SliceConfig
 from sagacity_training.slices import slice_by_time
 from sagacity_training.step_table import StepTable, evidence_of
 
@@ -30,6 +31,22 @@ def test_slices_follow_each_other(table: StepTable) -> None:
     assert sum(map(len, parts)) == len(table)
     for earlier, later in itertools.pairwise(parts):
         assert max(row.launch_at for row in earlier) < min(row.launch_at for row in later)
+
+
+def test_shares_and_a_gap_before_each_cut(table: StepTable) -> None:
+    """Shares say where the cuts are; rows launched within the embargo before one are in no slice."""
+    usual, early = slice_by_time(table), slice_by_time(table, SliceConfig(fit=0.3, tune=0.1, calibrate=0.1))
+    assert early.cuts < usual.cuts
+    assert len(early.select) > 2 * len(usual.select)
+    gap_s = (usual.cuts[1] - usual.cuts[0]) / 2
+    gapped = slice_by_time(table, SliceConfig(embargo_s=gap_s))
+    assert gapped.cuts == usual.cuts
+    assert gapped.select.rows == usual.select.rows
+    for part, whole, cut in zip(
+        (gapped.fit, gapped.tune), (usual.fit, usual.tune), usual.cuts[:2], strict=True
+    ):
+        assert list(part) == [row for row in whole if row.launch_at < cut - gap_s]
+        assert 0 < len(part) < len(whole)
 
 
 def test_labels_wait_until_they_are_known(table: StepTable) -> None:

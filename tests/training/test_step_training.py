@@ -57,6 +57,18 @@ def test_a_planted_signal_is_found(history: Any, result: TrainingResult) -> None
     assert chosen["auc"] > base["auc"] + 0.08
 
 
+def test_the_bundle_holds_what_failures_teach(history: Any, result: TrainingResult, tmp_path: Path) -> None:
+    """Beside the models of first attempts a bundle and its files hold a classifier of failures."""
+    assert result.model.failure_classes is not None
+    save_bundle(result.model, tmp_path / "bundle", created_at="x")
+    failed = [row for row in history.attempts if row.outcome is AttemptOutcome.FAILED][:20]
+    told = load_bundle(tmp_path / "bundle").failure_classes
+    assert told is not None
+    pairs = [(row, None) for row in failed]
+    assert told.posteriors(pairs) == result.model.failure_classes.posteriors(pairs)
+    assert {each.task.split(".")[0] for each in result.parts.judged} <= {"failure_class"}
+
+
 def test_the_model_is_calibrated(result: TrainingResult) -> None:
     """Forecasts and observed rates differ by less than three points on average, on rows not seen."""
     assert scores(result, "refusal")[1]["ece"] < 0.03

@@ -20,6 +20,7 @@ from typing import Any, Final, NoReturn, get_type_hints
 
 from sagacity_training.errors import TrainingError
 from sagacity_training.judging.policy import GatePolicy, bounded
+from sagacity_training.loop.watching import WatchPolicy
 
 BYTES_MAX: Final = 1 << 20
 NAMES_MAX: Final = 10_000
@@ -93,6 +94,7 @@ class TrainingConfig:
     search: SearchConfig = field(default_factory=SearchConfig)
     features: FeatureConfig = field(default_factory=FeatureConfig)
     report: ReportConfig = field(default_factory=ReportConfig)
+    watch: WatchPolicy = field(default_factory=WatchPolicy)
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> TrainingConfig:
@@ -112,6 +114,32 @@ class TrainingConfig:
         """Every setting, as JSON values that `of` takes back."""
         told: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
         return told
+
+
+NOT_READ: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "attempts": (*("slices.test", "search.budget_s", "search.trials_max"),),
+        "event_log": (
+            *("slices.fit", "slices.tune", "slices.calibrate", "slices.embargo_s"),
+            *("search.budget_s", "search.trials_max", "report.decision_runs", "report.decision_s"),
+            *("watch.every_s", "watch.rest_s", "watch.grown", "watch.runs", "watch.age_max_s"),
+        ),
+    }
+)
+"""Per kind of dataset, the settings that its training does not read; to set one is refused."""
+
+
+def refuse_unread(config: TrainingConfig, kind: str) -> None:
+    """Raises `ConfigRefused` where a setting is changed that training on this kind of dataset ignores."""
+    usual = {name: value for name, value, _ in _settings(TrainingConfig(), "")}
+    for name, value, _ in _settings(config, ""):
+        if name in NOT_READ[kind] and value != usual[name]:
+            raise ConfigRefused(
+                f"{name} = {value} would change nothing in training on {_KINDS[kind]}; leave it out"
+            )
+
+
+_KINDS: Final = {"attempts": "runs", "event_log": "event logs"}
 
 
 def settings() -> Iterator[tuple[str, str, str]]:

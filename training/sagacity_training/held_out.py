@@ -71,6 +71,7 @@ class HeldOut:
         for launch, saga, context in self._launches():
             advised = BundleForecaster(self._twin, _Launch(launch.features))
             yield HeldOutRun(
+                run_id=launch.run_id,
                 saga=saga,
                 advised=advised.forecast(saga, context, launch.at),
                 static=usual.forecast(saga, context, launch.at),

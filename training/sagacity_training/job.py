@@ -18,7 +18,7 @@ from typing import Any, Final
 from sagacity_models.registry import CHAMPION, Registry
 from sagacity_models.registry_process import RegistryProcess
 from sagacity_training.case_job import fit_cases
-from sagacity_training.config import TrainingConfig
+from sagacity_training.config import TrainingConfig, refuse_unread
 from sagacity_training.fitted import Fitted
 from sagacity_training.gate_ledger import spend
 from sagacity_training.judging.figures import figures_of
@@ -83,6 +83,7 @@ def run_job(
     cannot be written.
     """
     say: Tell = tell or _silent
+    refuse_unread(job.config, job.kind)
     trainer = fit or (fit_cases if job.kind == "event_log" else _fit_steps)
     opened: AbstractContextManager[Shelf | None] = (
         nullcontext() if job.registry is None else open_registry(job.registry)

@@ -1,6 +1,6 @@
 """Slices of history in time order: what is fitted, what stops the fit, what calibrates, what judges.
 
-| slice | share of runs | for |
+| slice | share of runs, if nobody says otherwise | for |
 |---|---|---|
 | fit | first 60 % | learning |
 | tune | next 12 % | when to stop boosting, how much to shrink |
@@ -8,7 +8,9 @@
 | select | last 15 % | the figures that are reported and the choice among recipes; nothing is fitted on it |
 
 A row belongs to the slice of its *launch* and is used there only if what it tells was known when the next
-slice begins (the embargo): a label that took until later would carry the next slice's future into this one.
+slice begins: a label that took until later would carry the next slice's future into this one. Runs launched
+in the `embargo_s` seconds before a cut are in no slice: what they met, such as an outage, may not have been
+over in the next one.
 """
 
 from __future__ import annotations
@@ -16,12 +18,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
+from sagacity_training.config import SliceConfig
 from sagacity_training.step_table import StepRow, StepTable
-
-SHARES: Final = (0.60, 0.72, 0.85)
-"""Where each slice ends, as shares of the runs in launch order; the last ends with the history."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +50,20 @@ class Slices:
         )
 
 
-def slice_by_time(table: StepTable) -> Slices:
+def slice_by_time(table: StepTable, config: SliceConfig | None = None) -> Slices:
     """The four slices of a table; all steps of a run, and all runs of one instant, stay together."""
+    settings = config or SliceConfig()
+    gap_s = settings.embargo_s
     launches = sorted({row.run_id: row.launch_at for row in table}.values())
     if not launches:
         return Slices(table, table, table, table, (math.inf, math.inf, math.inf))
-    first, second, third = (launches[min(int(share * len(launches)), len(launches) - 1)] for share in SHARES)
+    first, second, third = (
+        launches[min(int(share * len(launches)), len(launches) - 1)] for share in settings.ends
+    )
     return Slices(
-        table.where(lambda row: row.launch_at < first),
-        table.where(lambda row: first <= row.launch_at < second),
-        table.where(lambda row: second <= row.launch_at < third),
+        table.where(lambda row: row.launch_at < first - gap_s),
+        table.where(lambda row: first <= row.launch_at < second - gap_s),
+        table.where(lambda row: second <= row.launch_at < third - gap_s),
         table.where(lambda row: third <= row.launch_at),
         (first, second, third),
     )

@@ -5,16 +5,18 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
+from sagacity_data.feature_catalogue import CONTEXT_PREFIX as _CONTEXT
 from sagacity_data.labels import label
 from sagacity_data.rows import AttemptRow, Row
 from sagacity_data.signals import launch_times
 from sagacity_data.store import DatasetStore
-from sagacity_models.bundle import Bundle, load_bundle, save_bundle
+from sagacity_models.bundle import Bundle, load_bundle, save_bundle, stamped
 from sagacity_models.errors import ModelError
 from sagacity_models.registry import STEP_MODELS
 from sagacity_training.config import TrainingConfig
@@ -26,6 +28,12 @@ from sagacity_training.judging.classes import ClassFigures, figures_of_confusion
 from sagacity_training.judging.decisions import Decisions, judge_decisions
 from sagacity_training.judging.model_card import ModelCard
 from sagacity_training.report import figures_of
+from sagacity_training.saga_calibration import (
+    RUNS_MAX,
+    RUNS_MIN,
+    completed_runs,
+    learn_saga_calibrations,
+)
 from sagacity_training.step_judged import judged_steps
 from sagacity_training.targets import Target
 from sagacity_training.train import fit_bundle, rows_to_learn
@@ -45,11 +53,13 @@ def fit_steps(
     """A bundle of step models; `champion` is the folder of the present one. Raises what training raises."""
     tell("reading the dataset")
     store = DatasetStore(dataset)
-    rows = rows_to_learn(store, at)
-    result = fit_bundle(rows, seed=config.seed, at=at, progress=tell)
+    rows = _without(rows_to_learn(store, at), frozenset(config.features.ignore))
+    result = fit_bundle(rows, seed=config.seed, at=at, progress=tell, slices=config.slices)
+    held_out = _HeldOutRuns(store, rows, at, config)
+    result = _calibrated(result, held_out, tell)
     targets = {target.name: target for target in result.targets}
-    judged = judged_steps(targets["refusal"], rows, at=at, champion=_present(champion))
-    classes = _classes(targets["classes"])
+    judged = judged_steps(targets["refusal"], rows, at=at, champion=_present(champion), config=config.slices)
+    classes = result.parts.classes or _classes(targets["classes"])
     created_at = datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
 
     def save(folder: Path) -> None:
@@ -61,40 +71,94 @@ def fit_steps(
         experiment="steps",
         artifact="bundle",
         card=_card(result, rows, at),
-        judged=(judged,),
+        judged=(judged, *result.parts.judged),
         params=_params(result),
         metrics=figures_of(result.targets),
         lines=tuple(result.table().splitlines()),
         save=save,
-        decisions=_Decided(store, rows, at),
+        decisions=_Decided(held_out),
         classes=classes,
         class_macro_f1=classes.macro_f1 if classes else None,
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Decided:
-    """Judges plans on the runs of the last slice, by a twin fitted on what was known before it."""
+def _without(rows: list[Row], ignored: frozenset[str]) -> list[Row]:
+    """The rows without the features that no model may use; context that became none goes with them."""
+    if not ignored:
+        return rows
+    return [
+        replace(
+            row,
+            features={name: value for name, value in row.features.items() if name not in ignored},
+            context={name: value for name, value in row.context.items() if _CONTEXT + name not in ignored},
+        )
+        if isinstance(row, AttemptRow)
+        else row
+        for row in rows
+    ]
+
+
+@dataclass(frozen=True)
+class _HeldOutRuns:
+    """The runs of the last slice, and a twin of the model that was fitted on what was known before them."""
 
     store: DatasetStore
     rows: Sequence[Row]
     at: float
+    config: TrainingConfig
+
+    def sample(self, most: int) -> HeldOut | str:
+        """At most so many of them, or why there are none."""
+        if len(self.rows) > ATTEMPTS_MAX:
+            return f"the dataset has more than {ATTEMPTS_MAX} rows"
+        if self._twin is None:
+            return "no attempt had ended before the held-out runs began"
+        held = HeldOut(self.rows, self.store.definitions(), self._twin, cut=self._cut, most=most)
+        return held if held.sampled else "the dataset has no definition of the held-out runs' sagas"
+
+    @cached_property
+    def _cut(self) -> float:
+        launched = sorted(launch_times(self.rows).values())
+        return launched[min(int(self.config.slices.ends[2] * len(launched)), len(launched) - 1)]
+
+    @cached_property
+    def _twin(self) -> Bundle | None:
+        earlier = [row for row in self.rows if row.launch_at is not None and row.launch_at < self._cut]
+        try:
+            return fit_bundle(
+                earlier, seed=self.config.seed, at=self._cut, parts=False, slices=self.config.slices
+            ).model
+        except NothingToLearn:
+            return None
+
+
+def _calibrated(
+    result: TrainingResult, held_out: _HeldOutRuns, tell: Callable[[str], None]
+) -> TrainingResult:
+    """The result with what held-out runs tell of forecasts of whole runs, where enough of them ended."""
+    completed = completed_runs(held_out.rows)
+    if len(completed) < RUNS_MIN:
+        return result
+    tell("comparing forecasts of runs with how they ended")
+    held = held_out.sample(RUNS_MAX)
+    if isinstance(held, str):
+        return result
+    maps = learn_saga_calibrations(held.runs(), completed)
+    return replace(result, model=stamped(replace(result.model, calibrations=maps))) if maps else result
+
+
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """Judges plans on held-out runs."""
+
+    held_out: _HeldOutRuns
 
     def __call__(self, config: TrainingConfig) -> tuple[Decisions, ClassValue | None]:
         if not config.report.decision_runs:
             return Decisions(skipped="the configuration leaves it out (report.decision_runs = 0)"), None
-        if len(self.rows) > ATTEMPTS_MAX:
-            return Decisions(skipped=f"the dataset has more than {ATTEMPTS_MAX} rows"), None
-        launched = sorted(launch_times(self.rows).values())
-        cut = launched[min(int(config.slices.ends[2] * len(launched)), len(launched) - 1)]
-        earlier = [row for row in self.rows if row.launch_at is not None and row.launch_at < cut]
-        try:
-            twin = fit_bundle(earlier, seed=config.seed, at=cut).model
-        except NothingToLearn:
-            return Decisions(skipped="no attempt had ended before the held-out runs began"), None
-        held = HeldOut(self.rows, self.store.definitions(), twin, cut=cut, most=config.report.decision_runs)
-        if not held.sampled:
-            return Decisions(skipped="the dataset has no definition of the held-out runs' sagas"), None
+        held = self.held_out.sample(config.report.decision_runs)
+        if isinstance(held, str):
+            return Decisions(skipped=held), None
         decided = judge_decisions(
             held.runs(),
             seed=config.seed,

@@ -15,7 +15,8 @@ from sagacity_data.labels import label
 from sagacity_data.rows import Row
 from sagacity_models.base_rates import BaseRates
 from sagacity_models.bundle import Bundle
-from sagacity_models.step_models import Recipe, StepRows, composed
+from sagacity_models.step_models import KnownSteps, Recipe, StepRows, composed
+from sagacity_training.config import SliceConfig
 from sagacity_training.judging.judged import BASE, Judged
 from sagacity_training.scores import log_losses
 from sagacity_training.slices import Slices, slice_by_time
@@ -32,12 +33,21 @@ if TYPE_CHECKING:
 TASK: Final = "step_failure"
 
 
-def judged_steps(target: Target, rows: Sequence[Row], *, at: float, champion: Bundle | None) -> Judged:
-    """The task of the refusals that `target` holds the forecasts of; `rows` are those it was trained on."""
+def judged_steps(
+    target: Target,
+    rows: Sequence[Row],
+    *,
+    at: float,
+    champion: Bundle | None,
+    config: SliceConfig | None = None,
+) -> Judged:
+    """The task of the refusals that `target` holds the forecasts of; `rows` are those it was trained on, cut
+    as then.
+    """
     import numpy as np
 
     table = StepTable.of(rows, label(rows)).where(lambda row: row.known_at <= at)
-    slices = slice_by_time(table)
+    slices = slice_by_time(table, config)
     held = slices.targets(*WHEN["refusal"], at).select
     runs = {run_id: number for number, run_id in enumerate(dict.fromkeys(row.run_id for row in held))}
     base = base_of(slices, held, target.outcomes)
@@ -97,10 +107,6 @@ def forecasts_of(bundle: Bundle, held: Sequence[StepRow] | StepTable) -> Array:
 
 
 def _encoded(bundle: Bundle, rows: Sequence[StepRow]) -> StepRows:
-    trees = [bundle.encoding.tree_row(row.features) for row in rows]
-    return StepRows(
-        [row.key for row in rows],
-        [bundle.base.of_key(row.key, row.first.service) for row in rows],
-        [bundle.encoding.design_row(tree) for tree in trees],
-        trees,
-    )
+    rates = [bundle.base.of_key(row.key, row.first.service) for row in rows]
+    steps = KnownSteps([row.key for row in rows], rates)
+    return StepRows.of(steps, bundle.encoding, [row.features for row in rows])

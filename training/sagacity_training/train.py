@@ -28,6 +28,7 @@ from sagacity_models.registry import Registry
 from sagacity_models.registry_process import RegistryProcess
 from sagacity_models.step_models import Cause, Recipe, RefusalModel
 from sagacity_training.composed import composed_targets
+from sagacity_training.config import SliceConfig
 from sagacity_training.durations import train_durations
 from sagacity_training.errors import NothingToLearn
 from sagacity_training.log_steps import log_steps
@@ -35,6 +36,7 @@ from sagacity_training.matrices import Matrices
 from sagacity_training.refusals import train_refusals
 from sagacity_training.slices import Slices, slice_by_time
 from sagacity_training.stages import WHEN, Stage, Stages
+from sagacity_training.step_parts import StepParts, learn_parts
 from sagacity_training.step_table import StepTable
 from sagacity_training.targets import Target
 from sagacity_training.training_result import TrainingResult
@@ -79,7 +81,8 @@ def train_steps(
             tell("logging to the registry")
             result = log_steps(result, process, created_at)
     if folder is not None:
-        save_bundle(result.model, folder, created_at=created_at)
+        key = None if registry is None else registry.keys.signer()
+        save_bundle(result.model, folder, created_at=created_at, key=key)
         result = replace(result, kept_in=Path(folder))
     return result
 
@@ -105,21 +108,33 @@ def fit_bundle(
     at: float,
     labels: Iterable[Label] | None = None,
     progress: Progress | None = None,
+    parts: bool = True,
+    slices: SliceConfig | None = None,
 ) -> TrainingResult:
     """The bundle that these rows give, in any order, from what was known at `at`; nothing is written.
 
-    `labels` default to `label(rows)`. Raises `NothingToLearn` where no row has a launch and an end.
+    `labels` default to `label(rows)`. Without `parts` the bundle has no more than plans need.
+    `slices` says how history is cut.
+    Raises `NothingToLearn` where no row has a launch and an end.
     """
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
 
     import_module("lightgbm")  # First, so that the threads of all that it brings are limited, too.
     # The matrices are small: threads would only wait for each other, badly so where cores are shared.
     with threadpool_limits(1):
-        return _fitted(list(rows), labels, seed, at, progress or _silent)
+        tell, listed = progress or _silent, list(rows)
+        result = _fitted(listed, labels, seed, at, tell=tell, config=slices)
+        return with_parts(result, learn_parts(listed, seed=seed, at=at, tell=tell)) if parts else result
 
 
 def _fitted(
-    listed: list[Row], labels: Iterable[Label] | None, seed: int, at: float, tell: Progress
+    listed: list[Row],
+    labels: Iterable[Label] | None,
+    seed: int,
+    at: float,
+    *,
+    tell: Progress,
+    config: SliceConfig | None,
 ) -> TrainingResult:
     table = StepTable.of(listed, label(listed) if labels is None else labels).where(
         lambda row: row.known_at <= at
@@ -130,7 +145,7 @@ def _fitted(
             "record some runs, or import a history with times"
         )
     tell(f"encoding {len(table)} attempted steps of {table.runs} runs")
-    slices = slice_by_time(table)
+    slices = slice_by_time(table, config)
     columns = columns_of([row.features for row in table])
     figures = Stage.of(slices.fit, slices.cuts[0], table, columns)
     served = Stage.of(table, at, table, columns)
@@ -163,6 +178,12 @@ def _fitted(
     facts = _facts(served.matrices, told, seed, slices)
     bundle = stamped(replace(bundle, facts=facts))
     return TrainingResult(model=bundle, targets=tuple(told), rows=len(table), runs=table.runs)
+
+
+def with_parts(result: TrainingResult, parts: StepParts) -> TrainingResult:
+    """The result with these parts in its bundle, whose version is another one then."""
+    bundle = replace(result.model, tabular=parts.tabular, failure_classes=parts.failure_classes)
+    return replace(result, model=stamped(bundle), parts=parts)
 
 
 def _facts(whole: Matrices, targets: list[Target], seed: int, slices: Slices) -> dict[str, Any]:

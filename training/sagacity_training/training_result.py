@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sagacity_models.bundle import Bundle
 from sagacity_models.step_models import Recipe
 from sagacity_training.errors import NotKept
 from sagacity_training.report import report
+from sagacity_training.step_parts import StepParts
 from sagacity_training.targets import Target
 
 
@@ -22,6 +23,7 @@ class TrainingResult:
     runs: int
     kept_in: Path | None = None
     model_version: str = ""
+    parts: StepParts = field(default_factory=StepParts)
     promoted: bool = False
 
     @property

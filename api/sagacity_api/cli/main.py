@@ -20,6 +20,7 @@ from sagacity_api.cli.data_commands import data
 from sagacity_api.cli.demo_command import demo
 from sagacity_api.cli.errors import CommandError, ExtraMissing
 from sagacity_api.cli.import_commands import histories
+from sagacity_api.cli.models_command import models
 from sagacity_api.cli.output import say
 from sagacity_api.cli.record_command import record
 from sagacity_api.cli.saga_commands import check, schema
@@ -32,6 +33,7 @@ from sagacity_api.exit_codes import MEANINGS, ExitCode
 
 PROGRAM = "sagacity"
 EXTRAS = {
+    "cryptography": "ml",
     "duckdb": "ml",
     "fastapi": "server",
     "httpx2": "http",
@@ -72,6 +74,7 @@ app.add_typer(histories, name="import")
 app.add_typer(data, name="data")
 app.add_typer(conversions, name="convert")
 app.add_typer(sagas, name="sagas")
+app.add_typer(models, name="models")
 
 
 def _print_version(wanted: bool) -> None:

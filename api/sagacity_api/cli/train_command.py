@@ -59,6 +59,12 @@ def train(
     at: Annotated[
         float | None, typer.Option(min=0, help="Learn what was known then, in seconds since the epoch. [now]")
     ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Keep going: train again on new runs and on drift.")
+    ] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="With --watch: look once, train if that is due, and end.")
+    ] = False,
     as_json: AsJson = False,
 ) -> int:
     """Train on a dataset, judge the model on what it has not seen, and promote it if it is surely better."""
@@ -77,12 +83,50 @@ def train(
     kept = None if no_registry else registry or Path(environment.registry or REGISTRY_FOLDER)
     from sagacity_training.job import Job
 
+    if watch or once:
+        _refuse_unwatched(kind, kept, watch=watch, at=at)
+        job = Job(dataset=folder, kind=kind, config=settings, at=0.0, report=report)
+        return _watch(job, kept, once=once, as_json=as_json)
     known_at = time.time() if at is None else at
     job = Job(dataset=folder, kind=kind, config=settings, at=known_at, into=into, report=report)
     done = _run(job, kept)
     _tell_kept(done, into, kept)
     put([json.dumps(done.as_json(), allow_nan=False)] if as_json else _lines(done))
     return ExitCode.DONE if done.verdict.promoted else ExitCode.LOOK
+
+
+def _refuse_unwatched(kind: str, registry: Path | None, *, watch: bool, at: float | None) -> None:
+    if not watch:
+        raise BadInput("--once is about --watch; give both, or neither")
+    if kind != "attempts":
+        raise BadInput(
+            "--watch follows the runs of a growing dataset, and this one holds cases; leave it out"
+        )
+    if registry is None:
+        raise BadInput("--watch keeps what it learnt in a registry; leave out --no-registry")
+    if at is not None:
+        raise BadInput("--watch learns what is known now; leave out --at")
+
+
+def _watch(job: Job, registry: Path | None, *, once: bool, as_json: bool) -> int:
+    from sagacity_api.assembly import registry_at
+    from sagacity_api.cli.train_watch import Watch
+    from sagacity_models.errors import RegistryRefused
+    from sagacity_training.config import ConfigRefused, refuse_unread
+
+    assert registry is not None, "a watch without a registry was refused"
+    try:
+        refuse_unread(job.config, job.kind)
+        opened = registry_at(registry)
+    except (ConfigRefused, RegistryRefused) as refusal:
+        raise BadInput(str(refusal)) from None
+    watch = Watch(
+        dataset=job.dataset,
+        registry=opened,
+        train=lambda at: _run(replace(job, at=at), registry),
+        as_json=as_json,
+    )
+    return watch.run(job.config.watch, once=once)
 
 
 def dataset_kind(folder: Path) -> str:
@@ -114,16 +158,19 @@ def _settings(path: Path | None, seed: int | None) -> TrainingConfig:
 
 
 def _run(job: Job, registry: Path | None) -> Done:
+    from sagacity_api.assembly import registry_at, vouch
     from sagacity_data.errors import DataError
     from sagacity_models.errors import ModelError
-    from sagacity_models.registry import Registry
     from sagacity_training.errors import TrainingError
     from sagacity_training.job import run_job
 
-    logged = None if registry is None else Registry(registry)
     try:
+        logged = None if registry is None else registry_at(registry)
         with _writing(job.into, job.report), _told_progress() as tell:
-            return run_job(replace(job, registry=logged), tell=tell)
+            done = run_job(replace(job, registry=logged), tell=tell)
+            if job.into is not None:
+                vouch(job.into, logged)
+            return done
     except (DataError, ModelError, TrainingError) as refusal:
         raise BadInput(str(refusal)) from None
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -129,3 +130,107 @@ def test_without_a_journal_nothing_is_recorded(tmp_path: Path) -> None:
     counts = recording.counts()
     assert (counts.rows, counts.last_words) == (0, "")
     assert not (tmp_path / "dataset").exists()
+
+
+def test_one_last_child_tells_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the child has died too often, closing starts one more, which tells what had ended meanwhile."""
+    monkeypatch.setattr(process, "RESTARTS_MAX", 0)
+    journal, dataset = tmp_path / "runs.db", tmp_path / "dataset"
+    with RecordingProcess(journal, dataset, every_s=0.05) as recording:
+        assert recording._process is not None
+        recording._process.kill()
+        until(lambda: not recording.counts().running)
+        asyncio.run(run_all(journal, ["a", "b"]))
+    counts = recording.counts()
+    assert (counts.runs, counts.restarts, counts.running) == (2, 1, False)
+
+
+def alive_after(recording: RecordingProcess, deaths: int) -> bool:
+    """Whether the child after so many deaths runs."""
+    counts = recording.counts()
+    return counts.running and counts.restarts == deaths
+
+
+def test_deaths_far_apart_are_not_counted_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child that was well for long enough begins a new row of deaths, so restarts do not run out."""
+    monkeypatch.setattr(process, "RESTART_S", 0.001)
+    monkeypatch.setattr(process, "RESTARTS_MAX", 1)
+    monkeypatch.setattr(process, "HEALTHY_S", 0.0)
+    with RecordingProcess(tmp_path / "runs.db", tmp_path / "dataset", every_s=0.05) as recording:
+        for deaths in range(3):
+            until(partial(alive_after, recording, deaths))
+            assert recording._process is not None
+            recording._process.kill()
+        until(lambda: recording.counts().restarts == 3)
+
+
+def test_what_takes_too_long_is_left_for_the_next(tmp_path: Path) -> None:
+    """A child that does not end in time is killed and not replaced; the next one tells what it left."""
+    journal, dataset = tmp_path / "runs.db", tmp_path / "dataset"
+    recording = RecordingProcess(journal, dataset, every_s=0.05)
+    recording.start()
+    asyncio.run(run_all(journal, ["a"]))
+    assert recording._process is not None
+    os.kill(recording._process.pid, signal.SIGSTOP)
+    counts = recording.close(within_s=0.1)
+    assert (counts.running, counts.restarts) == (False, 0)
+    assert "not done within 0.1 s" in counts.last_words
+    with RecordingProcess(journal, dataset, every_s=0.05):
+        pass
+    assert [run.run_id for run in DatasetStore(dataset).read_runs()] == ["a"]
+
+
+def test_a_telling_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The child imports the telling that it is given by name, and records as that one says."""
+    (tmp_path / "ours.py").write_text(
+        "from sagacity_data import Telling\ntelling = Telling(tenant_of=lambda context: 'shop')\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    journal, dataset = tmp_path / "runs.db", tmp_path / "dataset"
+    with RecordingProcess(journal, dataset, every_s=0.05, telling="ours:telling") as recording:
+        asyncio.run(run_all(journal, ["a"]))
+    assert recording.counts().last_words == ""
+    assert [run.tenant for run in DatasetStore(dataset).read_runs()] == ["shop"]
+
+
+@pytest.mark.parametrize(
+    ("name", "why"), [("nowhere:telling", "No module"), ("json:dumps", "not a Telling"), ("json:x", "json:x")]
+)
+def test_a_telling_that_cannot_be_had(tmp_path: Path, name: str, why: str) -> None:
+    """Nothing is recorded without the telling that was asked for, and the reason is told."""
+    recording = RecordingProcess(tmp_path / "runs.db", tmp_path / "dataset", every_s=0.05, telling=name)
+    recording.start()
+    assert why in recording.close().last_words
+    assert not (tmp_path / "dataset").exists()
+
+
+def test_a_telling_is_named_by_module_and_name(tmp_path: Path) -> None:
+    """A name without a module is refused at once."""
+    with pytest.raises(ValueError, match="name it as module:name"):
+        RecordingProcess(tmp_path / "runs.db", tmp_path / "dataset", telling="telling")
+
+
+def test_a_fork_of_the_engine_does_not_keep_it(tmp_path: Path) -> None:
+    """A process that the engine forked holds the child's input open; the child ends all the same."""
+    program = (
+        "import os, sys, time\n"
+        "from sagacity_data.sinks import RecordingProcess\n"
+        "recording = RecordingProcess(sys.argv[1], sys.argv[2], every_s=0.05)\n"
+        "recording.start()\n"
+        "forked = os.fork()\n"
+        "if forked:\n"
+        "    print(recording._process.pid, forked, flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    files = [str(tmp_path / "runs.db"), str(tmp_path / "dataset")]
+    with subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", program, *files], stdout=subprocess.PIPE, text=True
+    ) as engine:
+        assert engine.stdout is not None
+        child, forked = map(int, engine.stdout.readline().split())
+        engine.send_signal(signal.SIGKILL)
+        engine.wait()
+        try:
+            until(lambda: not runs(child))
+        finally:
+            os.kill(forked, signal.SIGKILL)

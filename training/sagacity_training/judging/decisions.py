@@ -49,6 +49,7 @@ class HeldOutRun:
     advised: SagaForecast
     static: SagaForecast
     seen: Mapping[str, Sequence[SeenCall]]
+    run_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -116,6 +116,11 @@ class Moved:
         """Whether that is more than `PSI_MUCH` beyond chance."""
         return self.index - self.chance > PSI_MUCH
 
+    @property
+    def words(self) -> str:
+        """The move in words."""
+        return f"{self.feature} is not what it was in training (stability index {self.index:.2f})"
+
 
 def moved_number(feature: str, trained: Array, now: Array) -> Moved:
     """The index of a number over bins of equal mass in training; missing values (NaN) are a bin."""

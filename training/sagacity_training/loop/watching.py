@@ -13,7 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from sagacity_training.loop.drift import Alarm
+from sagacity_training.judging.policy import bounded
+from sagacity_training.loop.drift import Alarm, Moved
 
 HOUR_S: Final = 3_600.0
 
@@ -22,11 +23,15 @@ HOUR_S: Final = 3_600.0
 class WatchPolicy:
     """`grown` is the share and `runs` the number of runs that must be new; both must hold. Times in s."""
 
-    every_s: float = 60.0
-    rest_s: float = HOUR_S
-    grown: float = 0.1
-    runs: int = 500
-    age_max_s: float = 7 * 24 * HOUR_S
+    every_s: float = bounded(60.0, 0.01, 86_400.0, "`--watch`: seconds between two looks at the dataset")
+    rest_s: float = bounded(HOUR_S, 0.0, 1e9, "`--watch`: seconds between two trainings, at least")
+    grown: float = bounded(
+        0.1, 0.0, 100.0, "`--watch`: new runs that are worth a training, as a share of all"
+    )
+    runs: int = bounded(500, 1, 1_000_000_000, "`--watch`: and how many they must be at least")
+    age_max_s: float = bounded(
+        7 * 24 * HOUR_S, 1.0, 1e9, "`--watch`: seconds after which any new run is worth a training"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +44,11 @@ class Trained:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """What a look found: ended runs in the dataset, and alarms of drift since the latest training."""
+    """What a look found: runs in the dataset, and what drifted since the latest training."""
 
     runs: int
     alarms: tuple[Alarm, ...] = ()
+    moved: tuple[Moved, ...] = ()
 
 
 def due(trained: Trained | None, seen: Seen, now: float, policy: WatchPolicy) -> str:
@@ -56,6 +62,9 @@ def due(trained: Trained | None, seen: Seen, now: float, policy: WatchPolicy) ->
     if seen.alarms:
         first, *others = seen.alarms
         return f"drift: {first.words}" + (f" and {len(others)} more" if others else "")
+    if seen.moved:
+        first_moved, *others_moved = seen.moved
+        return f"drift: {first_moved.words}" + (f" and {len(others_moved)} more" if others_moved else "")
     new = seen.runs - trained.runs
     if new >= policy.runs and new >= policy.grown * trained.runs:
         return f"{new} runs are new beside {trained.runs}"
