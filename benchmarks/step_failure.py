@@ -88,18 +88,16 @@ def figures(world: str, attempts: int, tested: int) -> Figures:
     later: list[Row] = [row for row in featured if row.run_id not in learnt]
     at = max(row.ended_at or 0.0 for row in past.rows if row.run_id in learnt)
     told = fit_bundle(history, seed=SEED, at=at, parts=False)
-    held = [
-        row
-        for row in StepTable.of(later, label(later))
-        if row.launch_at >= at and row.first.key in past.chances
-    ]
-    outcomes = np.array([float(row.refused) for row in held])
-    true = np.array([past.chances[row.first.key] for row in held])
+    table = StepTable.of(later, label(later))
+    true = np.array([past.chances.get(key, math.nan) for key in _firsts(table)])
+    kept = (table.launch_at >= at) & ~np.isnan(true)
+    held, true = table.where(kept), true[kept]
+    outcomes = held.refused.astype(float)
     served = forecasts_of(replace(told.model, created_at="1970-01-01T00:00:00"), held)
     means = _means(StepTable.of(history, label(history)))
-    constant = np.array([means[row.key] for row in held])
+    constant = np.array([means[key] for key in held.step_keys()])
     losses = [_losses(outcomes, each) for each in (constant, served, true)]
-    cases = np.unique([row.run_id for row in held], return_inverse=True)[1]
+    cases = np.unique(held.run, return_inverse=True)[1]
     return Figures(
         world=world,
         attempts=len(history),
@@ -117,9 +115,15 @@ def figures(world: str, attempts: int, tested: int) -> Figures:
 
 def _means(table: StepTable) -> dict[str, float]:
     seen: dict[str, list[float]] = {}
-    for row in table:
-        seen.setdefault(row.key, []).append(float(row.refused))
+    for key, refused in zip(table.step_keys(), table.refused.tolist(), strict=True):
+        seen.setdefault(key, []).append(float(refused))
     return {key: sum(told) / len(told) for key, told in seen.items()}
+
+
+def _firsts(table: StepTable) -> list[tuple[str, str, str, int]]:
+    """The identity of each row's first attempt."""
+    steps = [key.partition("/")[2] for key in table.step_keys()]
+    return [(run, step, "forward", 1) for run, step in zip(table.run_ids(), steps, strict=True)]
 
 
 def _losses(outcomes: Array, told: Array) -> Array:

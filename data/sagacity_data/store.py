@@ -32,7 +32,7 @@ from sagacity_data.store_definitions import read_definitions, write_definitions
 from sagacity_data.store_description import StoreDescription, described
 from sagacity_data.store_draft import StoreDraft
 from sagacity_data.store_parts import LIST_FILE, Part, listed_parts, make_list
-from sagacity_data.store_reading import PartGone, Sources, read_batches, read_rows
+from sagacity_data.store_reading import PartGone, Sources, read_batches, read_beside, read_rows
 from sagacity_data.store_where import EVERYTHING, Where
 from sagacity_engine import Saga
 
@@ -163,6 +163,17 @@ class DatasetStore:
         self._check()
         for rows in read_rows(self.sources(), kind, where, without=without):
             yield from rows
+
+    def gather(
+        self, read: Callable[[Iterator[tuple[list[AttemptRow], Any]]], T], where: Where = EVERYTHING
+    ) -> T:
+        """What `read` makes of the attempts that are asked for, each told once, a batch at a time.
+
+        A batch is rows whose features are left empty, and beside them an Arrow array of these features as
+        they are stored: for readers that make columns of them. `read` begins anew where parts were rewritten
+        while it read. Raises `DatasetRefused`.
+        """
+        return self._reading(lambda: read(read_beside(self.sources(), AttemptRow, "features", where)))
 
     def attempts_frame(self, since: float | None = None, until: float | None = None) -> pd.DataFrame:
         """One line per attempt: the columns of `AttemptRow`, the context and the features flattened."""

@@ -85,12 +85,26 @@ def read_rows(
     """The same as rows, a list for each batch; the mappings named in `without` are left empty."""
     names = [name for name in columns_of(kind) if name not in without]
     for path, batch in read_batches(sources, kind, names, where, across_days=across_days):
-        try:
-            yield rows_of(kind, batch, without)
-        except (TypeError, ValueError) as problem:
-            raise DatasetRefused(
-                f"{path} holds a row that is not ours ({problem}); remove the file or restore it"
-            ) from None
+        yield _rows(path, kind, batch, without)
+
+
+def read_beside(
+    sources: Sources, kind: type[R], apart: str, where: Where = EVERYTHING
+) -> Iterator[tuple[list[R], Any]]:
+    """The rows that are asked for, each told once, with the mapping `apart` left empty, and beside each batch
+    of them what is stored of that column, undecoded.
+    """
+    for path, batch in read_batches(sources, kind, list(columns_of(kind)), where, across_days=True):
+        yield _rows(path, kind, batch, (apart,)), batch.column(apart)
+
+
+def _rows(path: Path, kind: type[R], batch: Any, without: Sequence[str]) -> list[R]:
+    try:
+        return rows_of(kind, batch, without)
+    except (TypeError, ValueError) as problem:
+        raise DatasetRefused(
+            f"{path} holds a row that is not ours ({problem}); remove the file or restore it"
+        ) from None
 
 
 def part_batches(path: Path, kind: type[R], names: Sequence[str], where: Where = EVERYTHING) -> Iterator[Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,11 +37,13 @@ class BoostedModel:
         scores: list[list[float]] = self.matrix(rows).tolist()
         return scores
 
-    def matrix(self, rows: Sequence[Sequence[float]] | NDArray[np.float64]) -> NDArray[np.float64]:
+    def matrix(self, rows: Sequence[Sequence[float]] | NDArray[Any]) -> NDArray[np.float64]:
         """The same as an array, one row per row."""
         import numpy as np
 
-        matrix = np.asarray(rows, dtype=np.float64)
+        matrix = np.asarray(rows)
+        if matrix.dtype != np.float32:
+            matrix = matrix.astype(np.float64, copy=False)
         raw = self._booster.predict(matrix, raw_score=True, num_threads=1)
         return np.asarray(raw, dtype=np.float64).reshape(len(rows), self.outputs)
 

@@ -52,6 +52,13 @@ class Durations:
         cut = _counted((math.log(max(timeout, DURATION_MIN_S)), timeout_weight) for timeout in timeouts_s)
         return cls(len(logs), math.fsum(logs), math.fsum(x * x for x in logs), cut)
 
+    @classmethod
+    def of_sums(
+        cls, count: int, log_sum: float, log_square_sum: float, limits: Iterable[tuple[float, float]]
+    ) -> Durations:
+        """The same of sums that were made already; `limits` are logarithms of timeouts with their weights."""
+        return cls(count, log_sum, log_square_sum, _counted(limits))
+
     @property
     def calls(self) -> float:
         """All calls, cut off or not."""

@@ -16,7 +16,7 @@ END = 1e9
 
 
 def learnt(rows: list[AttemptRow], at: float = END) -> StepParts:
-    return learn_parts(rows, seed=1, at=at, tell=lambda _: None)
+    return learn_parts(rows, seed=1, at=at)
 
 
 def test_a_history_without_failures_has_no_parts(attempt: MakeRow) -> None:

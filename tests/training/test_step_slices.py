@@ -1,5 +1,6 @@
 """History is cut by time, and nothing is used before it was known."""
 
+import hashlib
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,9 +10,12 @@ import pytest
 
 from sagacity_data import AttemptOutcome, AttemptRow, label
 from sagacity_engine import FailureClass
+from sagacity_models.feature_columns import FeatureColumn
 from sagacity_training.config import SliceConfig
 from sagacity_training.slices import slice_by_time
-from sagacity_training.step_table import StepTable, evidence_of
+from sagacity_training.stages import Known
+from sagacity_training.step_evidence import evidence_of
+from sagacity_training.step_table import StepTable
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +34,7 @@ def test_slices_follow_each_other(table: StepTable) -> None:
     parts = [slices.fit, slices.tune, slices.calibrate, slices.select]
     assert sum(map(len, parts)) == len(table)
     for earlier, later in itertools.pairwise(parts):
-        assert max(row.launch_at for row in earlier) < min(row.launch_at for row in later)
+        assert earlier.launch_at.max() < later.launch_at.min()
 
 
 def test_shares_and_a_gap_before_each_cut(table: StepTable) -> None:
@@ -41,36 +45,33 @@ def test_shares_and_a_gap_before_each_cut(table: StepTable) -> None:
     gap_s = (usual.cuts[1] - usual.cuts[0]) / 2
     gapped = slice_by_time(table, SliceConfig(embargo_s=gap_s))
     assert gapped.cuts == usual.cuts
-    assert gapped.select.rows == usual.select.rows
+    assert gapped.select.places.tolist() == usual.select.places.tolist()
     for part, whole, cut in zip(
         (gapped.fit, gapped.tune), (usual.fit, usual.tune), usual.cuts[:2], strict=True
     ):
-        assert list(part) == [row for row in whole if row.launch_at < cut - gap_s]
+        assert part.places.tolist() == whole.places[whole.launch_at < cut - gap_s].tolist()
         assert 0 < len(part) < len(whole)
 
 
 def test_labels_wait_until_they_are_known(table: StepTable) -> None:
     """A target is in a slice only if it was known when the next slice began: the embargo."""
     slices = slice_by_time(table)
-    classes = slices.targets(
-        lambda row: row.failure_class is not None, lambda row: row.class_known_at + 3_600.0, 1e12
-    )
-    assert all(row.class_known_at + 3_600.0 <= slices.cuts[0] for row in classes.fit)
-    assert all(row.class_known_at + 3_600.0 <= slices.cuts[1] for row in classes.tune)
-    held_back = [
-        row
-        for row in slices.fit
-        if row.failure_class is not None and row.class_known_at + 3_600.0 > slices.cuts[0]
-    ]
-    assert held_back
-    assert not {row.run_id for row in held_back} & {row.run_id for row in classes.fit if row in held_back}
+    late = Known(lambda rows: rows.failure_class >= 0, lambda rows: rows.class_known_at + 3_600.0)
+    classes = slices.targets(late, 1e12)
+    assert len(classes.fit)
+    assert (classes.fit.class_known_at + 3_600.0 <= slices.cuts[0]).all()
+    assert (classes.tune.class_known_at + 3_600.0 <= slices.cuts[1]).all()
+    known_late = slices.fit.class_known_at + 3_600.0 > slices.cuts[0]
+    held_back = slices.fit.where((slices.fit.failure_class >= 0) & known_late)
+    assert len(held_back)
+    assert not set(held_back.places.tolist()) & set(classes.fit.places.tolist())
 
 
 def test_rates_wait_too(table: StepTable) -> None:
     """Evidence up to a cut is the evidence of what had ended by then, and no more."""
-    cut = table.rows[len(table) // 2].launch_at
+    cut = float(table.launch_at[len(table) // 2])
     by_then = evidence_of(table, cut)
-    assert sum(each.first_attempts for each in by_then.values()) == sum(row.known_at <= cut for row in table)
+    assert sum(each.first_attempts for each in by_then.values()) == (table.known_at <= cut).sum()
     assert evidence_of(table, 0.0) == {}
 
 
@@ -84,7 +85,7 @@ def test_a_late_label_is_no_evidence(history: Any) -> None:
 def test_only_first_attempts_are_rows(history: Any, table: StepTable) -> None:
     """One row per run and step that was attempted, whatever came after; steps not reached are no rows."""
     assert len(table) == sum(row.attempt == 1 for row in history.attempts)
-    assert any(len(row.attempts) > 1 for row in table)
+    assert len(table.tries().row) > len(table)
 
 
 def test_crashes_say_nothing(history: Any) -> None:
@@ -98,16 +99,31 @@ def test_crashes_say_nothing(history: Any) -> None:
 
 def test_order_does_not_matter(history: Any, table: StepTable) -> None:
     """Rows in any order make the same table."""
-    assert StepTable.of(reversed(history.rows), label(history.rows)) == table
+    again = StepTable.of(reversed(history.rows), label(history.rows))
+    digests = hashlib.sha256(), hashlib.sha256()
+    for each, digest in zip((table, again), digests, strict=True):
+        each.add_to(digest)
+    assert digests[0].hexdigest() == digests[1].hexdigest()
+    assert table.features.keys() == again.features.keys()
+    for name, column in table.features.items():
+        assert column.as_levels()[0].shape == (len(table),)
+        assert _values(column) == _values(again.features[name])
 
 
 def test_timeouts_count_as_cut_off_not_as_refused(make_history: Callable[..., Any]) -> None:
     """A timed-out first attempt is no refusal, and its duration is censored at the timeout in force."""
     history = make_history(80, seed=8, steps=2, timeout_s=0.8)
     table = StepTable.of(history.rows, label(history.rows))
-    cut_off = [row for row in table if row.first.outcome is AttemptOutcome.TIMED_OUT]
-    assert cut_off
-    assert not any(row.refused for row in cut_off)
-    assert {row.duration_s for row in cut_off} == {0.8}
+    cut_off = table.where(table.cut_off)
+    assert len(cut_off) == sum(
+        row.outcome is AttemptOutcome.TIMED_OUT and row.attempt == 1 for row in history.attempts
+    )
+    assert not cut_off.refused.any()
+    assert set(cut_off.duration_s.tolist()) == {0.8}
     evidence = evidence_of(table)
     assert sum(n for each in evidence.values() for _, n in each.durations.censored) == len(cut_off)
+
+
+def _values(column: FeatureColumn) -> list[str | None]:
+    codes, names = column.as_levels()
+    return [names[code] if code >= 0 else None for code in codes.tolist()]

@@ -18,6 +18,7 @@ from sagacity_training.matrices import Matrices
 from sagacity_training.recipes import Choice, choose
 from sagacity_training.refusals import figures_of_forecasts
 from sagacity_training.scores import log_losses
+from sagacity_training.step_columns import SEEN
 from sagacity_training.targets import Target
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def composed_targets(
 
 
 def _refusal(select: Matrices, base: BaseRates, service: Array, request: Array, *, fitted: bool) -> Target:
-    outcomes = select.told(lambda row: float(row.refused))
+    outcomes = select.table.refused.astype("float64")
     usual = select.based(base, lambda rates: rates.refusal)
     told: Array = service + (1 - service) * request
     choice = NEITHER
@@ -57,9 +58,10 @@ def _refusal(select: Matrices, base: BaseRates, service: Array, request: Array, 
 def _classes(select: Matrices, base: BaseRates, service: Array, request: Array, *, fitted: bool) -> Target:
     import numpy as np
 
-    places = [n for n, row in enumerate(select.rows) if row.failure_class is not None]
-    rates = [base.of_key(select.rows[n].key, select.rows[n].first.service) for n in places]
-    labels = [CLASSES.index(each) for n in places if (each := select.rows[n].failure_class) is not None]
+    places = np.flatnonzero(select.table.failure_class >= 0).tolist()
+    told_of = select.table.where(select.table.failure_class >= 0)
+    rates = [base.of_key(*pair) for pair in zip(told_of.step_keys(), told_of.services(), strict=True)]
+    labels = [CLASSES.index(SEEN[code]) for code in told_of.failure_class.tolist()]
     outcomes = np.array(labels, dtype=np.int64)
     shape = len(places), len(CLASSES)
     usual = np.array([_known_shares(each.shares, each) for each in rates]).reshape(shape)

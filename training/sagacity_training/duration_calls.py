@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sagacity_models.censored import SIGMA_MAX, SIGMA_MIN
 from sagacity_models.durations import LOG_STEP_MAX, SIGMA_SHARE_MIN, Z90, ResidualLaws
@@ -35,7 +36,7 @@ class Calls:
     """Log-median of the step's base latency."""
     scale: Array
     """Sigma of the step's base latency."""
-    trees: Array
+    trees: NDArray[np.float32] | Array
     """Rows for trees: (call, column)."""
 
     def __len__(self) -> int:
@@ -86,7 +87,7 @@ def joined(*parts: Calls) -> Calls:
         name: np.concatenate([getattr(part, name) for part in parts])
         for name in ("steps", "logs", "cut", "limits", "weights", "location", "scale")
     }
-    return Calls(keys=parts[0].keys, trees=np.zeros((sum(map(len, parts)), 0)), **arrays)
+    return Calls(keys=parts[0].keys, trees=np.zeros((sum(map(len, parts)), 0), np.float32), **arrays)
 
 
 def judged(calls: Calls, laws: ResidualLaws) -> Judgement:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -24,7 +24,10 @@ from sagacity_models.step_models import Recipe
 from sagacity_training.duration_calls import Calls, CallSlices, Judgement, joined, judged
 from sagacity_training.fit_boosted import fit_boosted
 from sagacity_training.recipes import Choice, choose
-from sagacity_training.survival import Array, Flags
+from sagacity_training.survival import Flags
+
+if TYPE_CHECKING:
+    from sagacity_training.fit_boosted import TrainingRows
 
 ROWS_MIN: Final = 500
 SLICE_ROWS_MIN: Final = 60
@@ -148,7 +151,7 @@ def _telling(calls: Calls, level: float) -> Flags:
     return telling if telling.any() else total > 0
 
 
-def _data(calls: Calls, level: float, telling: Flags) -> tuple[Array, Array, Array]:
+def _data(calls: Calls, level: float, telling: Flags) -> TrainingRows:
     kept = telling[calls.steps]
     z = 0.0 if level == TREE_LEVELS[0] else Z90
     logs = calls.logs - calls.location - z * calls.scale

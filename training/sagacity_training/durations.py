@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sagacity_models.base_rates import BaseRates, StepRates
@@ -11,7 +10,6 @@ from sagacity_models.censored import DURATION_MIN_S
 from sagacity_models.durations import DurationModel
 from sagacity_models.forecast import Latency
 from sagacity_training.matrices import Matrices
-from sagacity_training.step_table import StepRow
 from sagacity_training.targets import SlicedMatrices, Target
 
 if TYPE_CHECKING:
@@ -46,78 +44,58 @@ def train_durations(
     )
     select = successes[0].select
     facts = {"by_step": learnt.by_step, "refusals": learnt.refusal_figures}
-    values = select.told(_log_duration)
+    values = _logs(select.table.ended_s)
     forecasts = select.based(fit_base, lambda rates: math.log(rates.latency.median_s))
     return learnt.model, Target("durations", learnt.choice, learnt.figures, values, forecasts, facts)
 
 
-def _slices(
-    sliced: SlicedMatrices, base: BaseRates, shares: dict[str, float], *, refused: bool
-) -> CallSlices:
+def _slices(sliced: SlicedMatrices, base: BaseRates, shares: Array, *, refused: bool) -> CallSlices:
     from sagacity_training.duration_calls import CallSlices
 
     parts = (sliced.fit, sliced.tune, sliced.calibrate, sliced.select)
-    keys = sorted({row.key for part in parts for row in part.rows})
-    return CallSlices(*(_calls(part, base, shares, refused=refused, keys=keys) for part in parts))
+    return CallSlices(*(_calls(part, base, shares, refused=refused) for part in parts))
 
 
-def _calls(
-    matrices: Matrices,
-    base: BaseRates,
-    shares: dict[str, float],
-    *,
-    refused: bool,
-    keys: Sequence[str] | None = None,
-) -> Calls:
+def _calls(matrices: Matrices, base: BaseRates, shares: Array, *, refused: bool) -> Calls:
     import numpy as np
 
     from sagacity_training.duration_calls import Calls
 
-    known = sorted({row.key for row in matrices.rows}) if keys is None else keys
-    codes = {key: code for code, key in enumerate(known)}
-
     def latency(rates: StepRates) -> Latency:
         return rates.refusal_latency if refused else rates.latency
 
-    def weight(row: StepRow) -> float:
-        share = shares.get(row.key, 0.0)
-        return 1.0 if not row.cut_off else share if refused else 1 - share
-
+    table = matrices.table
+    share = shares[table.key]
+    limits = table.timeout_s
     return Calls(
-        keys=tuple(known),
-        steps=matrices.told(lambda row: codes[row.key]).astype(np.int64),
-        logs=matrices.told(_log_duration),
-        cut=matrices.told(lambda row: row.cut_off).astype(np.bool_),
-        limits=matrices.told(_log_limit),
-        weights=matrices.told(weight),
+        keys=table.columns.keys,
+        steps=table.key,
+        logs=_logs(table.ended_s),
+        cut=table.cut_off,
+        limits=np.where(np.isnan(limits), math.inf, _logs(limits)),
+        weights=np.where(table.cut_off, share if refused else 1 - share, 1.0),
         location=matrices.based(base, lambda rates: math.log(latency(rates).median_s)),
         scale=matrices.based(base, lambda rates: latency(rates).sigma),
         trees=matrices.trees,
     )
 
 
-def _shares(successes: Matrices, refusals: Matrices) -> dict[str, float]:
-    """Per step, P(a call that was cut off would have been refused)."""
+def _shares(successes: Matrices, refusals: Matrices) -> Array:
+    """Per step code, P(a call that was cut off would have been refused)."""
     import numpy as np
 
     from sagacity_training.survival import timeout_shares
 
-    ended = [row for matrices in (successes, refusals) for row in matrices.rows if not row.cut_off]
-    keys = sorted({row.key for matrices in (successes, refusals) for row in matrices.rows})
-    codes = {key: code for code, key in enumerate(keys)}
-    shares = timeout_shares(
-        np.array([codes[row.key] for row in ended], dtype=np.int64),
-        np.array([_log_duration(row) for row in ended]),
-        np.array([row.refused for row in ended], dtype=np.bool_),
-        len(keys),
+    ended = [each.table.where(~each.table.cut_off) for each in (successes, refusals)]
+    return timeout_shares(
+        np.concatenate([each.key for each in ended]),
+        np.concatenate([_logs(each.ended_s) for each in ended]),
+        np.concatenate([each.refused for each in ended]),
+        len(successes.table.columns.keys),
     )
-    return dict(zip(keys, shares.tolist(), strict=True))
 
 
-def _log_duration(row: StepRow) -> float:
-    assert row.ended_s is not None  # the caller kept only rows with one
-    return math.log(max(row.ended_s, DURATION_MIN_S))
+def _logs(seconds: Array) -> Array:
+    import numpy as np
 
-
-def _log_limit(row: StepRow) -> float:
-    return math.inf if row.first.timeout_s is None else math.log(max(row.first.timeout_s, DURATION_MIN_S))
+    return np.log(np.maximum(seconds, DURATION_MIN_S))

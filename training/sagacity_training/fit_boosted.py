@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Array = NDArray[np.float64]
+    Rows = NDArray[np.float32] | NDArray[np.float64]
+    TrainingRows = tuple[Rows, Array, Array]
+    """Rows, targets and starting scores."""
 
 ROUNDS_MAX: Final = 300
 PATIENCE: Final = 25
@@ -39,8 +42,8 @@ _PARAMETERS: Final[dict[str, Any]] = {
 
 def fit_boosted(
     objective: dict[str, Any],
-    training: tuple[Array, Array, Array],
-    tuning: tuple[Array, Array, Array] | None,
+    training: TrainingRows,
+    tuning: TrainingRows | None,
     categories: tuple[int, ...],
     *,
     seed: int,

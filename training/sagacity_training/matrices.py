@@ -1,76 +1,115 @@
-"""A table as arrays: each row encoded once, by the very methods that serve, for both kinds of model."""
+"""A table as arrays: rows for trees encoded once, by the rules that serve; rows for linear models by piece.
+
+Rows for trees are kept, in single precision. Rows for linear models have a column per level and are an order
+larger, so they are made of those when they are asked for, some at a time.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
 
 from sagacity_models.base_rates import BaseRates, StepRates
-from sagacity_models.encoding import Columns, FeatureEncoding
-from sagacity_training.step_table import StepRow, StepTable
+from sagacity_models.encoding import FeatureEncoding
+from sagacity_training.step_table import StepTable
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     Array = NDArray[np.float64]
+    Trees = NDArray[np.float32]
+
+PIECE: Final = 50_000
 
 
 @dataclass(frozen=True, slots=True)
 class Matrices:
-    """The rows of a table, and their columns for linear models (`designs`) and for trees."""
+    """The rows of a table, and their columns for trees; `shown` says which columns linear models see."""
 
-    rows: tuple[StepRow, ...]
-    designs: Array
-    trees: Array
-    categories: tuple[int, ...]
-    """The columns of `trees` that are categories."""
+    table: StepTable
+    trees: Trees
+    encoding: FeatureEncoding
+    shown: Array | None = None
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.table)
+
+    @property
+    def categories(self) -> tuple[int, ...]:
+        """The columns of `trees` that are categories."""
+        return self.encoding.categorical_positions
 
     @property
     def content_hash(self) -> str:
         """SHA-256 of all that models read of these rows, given their encoding."""
         digest = hashlib.sha256(self.trees.tobytes())
-        for row in self.rows:
-            tries = [
-                (each.outcome.value, each.failure_class, each.timeout_s, each.started_at, each.ended_at)
-                for each in (*row.attempts, *row.undos)
-            ]
-            told = (row.run_id, row.key, row.launch_at, row.failure_class, row.class_known_at, tries)
-            digest.update(repr(told).encode())
+        self.table.add_to(digest)
         return digest.hexdigest()
 
     def of(self, table: StepTable) -> Matrices:
-        """The rows of `table`, which must all be ours."""
-        places = {(row.run_id, row.key): place for place, row in enumerate(self.rows)}
-        chosen = [places[row.run_id, row.key] for row in table]
-        return Matrices(table.rows, self.designs[chosen], self.trees[chosen], self.categories)
+        """The rows of `table`, which must all be ours; without a copy where they lie together."""
+        import numpy as np
+
+        places = np.searchsorted(self.table.places, table.places)
+        if len(places) and places[-1] - places[0] + 1 == len(places):
+            return replace(self, table=table, trees=self.trees[places[0] : places[-1] + 1])
+        return replace(self, table=table, trees=self.trees[places])
+
+    def latest(self, rows: int) -> Matrices:
+        """At most so many rows, the last ones."""
+        if len(self) <= rows:
+            return self
+        table = StepTable(self.table.columns, self.table.places[-rows:])
+        return replace(self, table=table, trees=self.trees[-rows:])
 
     def only(self, designs: Sequence[bool], trees: Sequence[bool]) -> Matrices:
         """The same rows with every column that is not kept made constant, so that no model reads it."""
         import numpy as np
 
-        kept = np.where(np.array(designs), self.designs, 0.0), np.where(np.array(trees), self.trees, 0.0)
-        return Matrices(self.rows, *kept, self.categories)
+        kept = np.where(np.array(trees), self.trees, np.float32(0))
+        return replace(self, trees=kept, shown=np.array(designs, dtype=np.float64))
 
-    def told(self, value: Callable[[StepRow], float]) -> Array:
-        """One number per row."""
-        import numpy as np
+    def designs(self) -> Array:
+        """All rows for linear models: make it of few rows only."""
+        return self._designs(self.trees)
 
-        return np.fromiter(map(value, self.rows), dtype=np.float64, count=len(self.rows))
+    def pieces(self) -> Iterator[tuple[slice, Array]]:
+        """The rows for linear models, so many at a time, and where they are."""
+        for start in range(0, len(self), PIECE):
+            own = slice(start, start + PIECE)
+            yield own, self._designs(self.trees[own])
+
+    def _designs(self, trees: Trees) -> Array:
+        designs = self.encoding.design_rows(trees.astype("float64"))
+        return designs if self.shown is None else designs * self.shown
 
     def based(self, base: BaseRates, value: Callable[[StepRates], float]) -> Array:
         """One number per row that only depends on the base rates of its step."""
-        known = {(row.key, row.first.service) for row in self.rows}
-        values = {place: value(base.of_key(*place)) for place in known}
-        return self.told(lambda row: values[row.key, row.first.service])
+        return based(self.table, base, value)
 
 
-def encode(table: StepTable, columns: Columns, encoding: FeatureEncoding) -> Matrices:
-    """The arrays of a table, whose features are given as columns."""
-    trees = encoding.tree_rows(columns, len(table))
-    return Matrices(table.rows, encoding.design_rows(trees), trees, encoding.categorical_positions)
+def based(table: StepTable, base: BaseRates, value: Callable[[StepRates], float]) -> Array:
+    """One number per row that only depends on the base rates of its step."""
+    import numpy as np
+
+    columns, width = table.columns, max(len(table.columns.services), 1)
+    found, places = np.unique(table.key * width + table.service, return_inverse=True)
+    values = [
+        value(base.of_key(columns.keys[code // width], columns.services[code % width]))
+        for code in found.tolist()
+    ]
+    return np.array(values, dtype=np.float64)[places]
+
+
+def encode(table: StepTable, encoding: FeatureEncoding) -> Matrices:
+    """The arrays of a table."""
+    import numpy as np
+
+    trees = np.full((len(table), len(encoding.names)), np.nan, dtype=np.float32)
+    features = table.features
+    # Column by column: no more than one of them is gathered at a time beside the matrix.
+    encoding.fill_tree_rows({name: features[name] for name in encoding.names if name in features}, trees)
+    return Matrices(table, trees, encoding)

@@ -21,16 +21,17 @@ from sagacity_models.linear import logit
 from sagacity_models.step_models import Cause, Recipe, RefusalModel
 from sagacity_training.fit_boosted import fit_boosted
 from sagacity_training.fit_calibration import fit_calibration
-from sagacity_training.fit_linear import Penalties, best_penalties, fit_linear, linear_scores
+from sagacity_training.fit_linear import LinearFit, Penalties, best_penalties, fit_linear, linear_scores
 from sagacity_training.matrices import Matrices
 from sagacity_training.recipes import Choice, choose
 from sagacity_training.scores import binary_scores, log_losses
-from sagacity_training.step_table import StepRow
 from sagacity_training.targets import SlicedMatrices, Target
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from sagacity_training.fit_boosted import TrainingRows
 
     Array = NDArray[np.float64]
 
@@ -58,16 +59,13 @@ def train_refusals(
     """
     import numpy as np
 
-    def refused(row: StepRow) -> float:
-        return float(row.refused_for(cause))
-
-    outcomes = slices.select.told(refused)
+    outcomes = _refused(slices.select, cause)
     base_forecast = slices.select.based(fit_base, cause.base_of)
-    if slices.smallest < SLICE_ROWS_MIN or slices.fit.told(refused).sum() < EVENTS_MIN:
+    if slices.smallest < SLICE_ROWS_MIN or _refused(slices.fit, cause).sum() < EVENTS_MIN:
         none = _target(cause, choose(outcomes, {}), outcomes, base_forecast, base_forecast)
         return RefusalModel(cause=cause), none, partial(_based, fit_base, cause)
-    penalties = best_penalties(slices.fit, slices.tune, fit_base, cause)
-    linear = fit_linear(slices.fit, fit_base, penalties, cause)
+    penalties, near = best_penalties(slices.fit, slices.tune, fit_base, cause)
+    linear = fit_linear(slices.fit, fit_base, penalties, cause, near)
     trees, rounds = fit_boosted(
         _OBJECTIVE,
         _data(slices.fit, fit_base, cause),
@@ -77,12 +75,12 @@ def train_refusals(
     )
 
     def scores(matrices: Matrices) -> dict[Recipe, Array]:
-        straight = linear_scores(matrices, fit_base, *linear, cause)
+        straight = linear_scores(matrices, fit_base, linear, cause)
         boosted = _start(matrices, fit_base, cause) + trees.matrix(matrices.trees)[:, 0]
         return {Recipe.LINEAR: straight, Recipe.BOOSTED: boosted, Recipe.MEAN: (straight + boosted) / 2}
 
     earlier, later = scores(slices.calibrate), scores(slices.select)
-    calibrated = slices.calibrate.told(refused)
+    calibrated = _refused(slices.calibrate, cause)
     maps = {recipe: fit_calibration(calibrated, _probabilities(earlier[recipe])) for recipe in earlier}
     forecasts = {recipe: _mapped(maps[recipe], later[recipe]) for recipe in later}
     losses = {recipe: log_losses(outcomes, forecast) for recipe, forecast in forecasts.items()}
@@ -100,6 +98,7 @@ def train_refusals(
         base,
         calibration=calibration,
         penalties=penalties,
+        near=linear,
         rounds=rounds,
         seed=seed,
     )
@@ -122,10 +121,12 @@ def _refitted(
     *,
     calibration: Calibration,
     penalties: Penalties,
+    near: LinearFit,
     rounds: int,
     seed: int,
 ) -> RefusalModel:
-    steps, pooled = fit_linear(whole, base, penalties, cause)
+    begin = near if len(near.pooled) == len(whole.encoding.design_names) + 1 else None
+    steps, pooled = fit_linear(whole, base, penalties, cause, begin).models()
     trees = None
     if recipe in (Recipe.BOOSTED, Recipe.MEAN):
         trees, _ = fit_boosted(
@@ -173,9 +174,8 @@ def _start(matrices: Matrices, base: BaseRates, cause: Cause) -> Array:
     return matrices.based(base, lambda rates: logit(cause.base_of(rates)))
 
 
-def _data(matrices: Matrices, base: BaseRates, cause: Cause) -> tuple[Array, Array, Array]:
-    outcomes = matrices.told(lambda row: float(row.refused_for(cause)))
-    return matrices.trees, outcomes, _start(matrices, base, cause)
+def _data(matrices: Matrices, base: BaseRates, cause: Cause) -> TrainingRows:
+    return matrices.trees, _refused(matrices, cause), _start(matrices, base, cause)
 
 
 def _probabilities(scores: Array) -> Array:
@@ -188,4 +188,8 @@ def _probabilities(scores: Array) -> Array:
 def _mapped(calibration: Calibration, scores: Array) -> Array:
     import numpy as np
 
-    return np.array([calibration(probability) for probability in _probabilities(scores).tolist()])
+    return np.asarray(calibration.many(_probabilities(scores)))
+
+
+def _refused(matrices: Matrices, cause: Cause) -> Array:
+    return matrices.table.refused_for(cause).astype("float64")

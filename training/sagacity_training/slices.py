@@ -16,11 +16,14 @@ over in the next one.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sagacity_training.config import SliceConfig
-from sagacity_training.step_table import StepRow, StepTable
+from sagacity_training.step_table import StepTable
+
+if TYPE_CHECKING:
+    from sagacity_training.stages import Known
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,37 +36,35 @@ class Slices:
     select: StepTable
     cuts: tuple[float, float, float]
 
-    def targets(
-        self, keep: Callable[[StepRow], bool], known_at: Callable[[StepRow], float], end: float
-    ) -> Slices:
+    def targets(self, known: Known, end: float) -> Slices:
         """The rows that hold a target, each known when its slice was over; the last one is over at `end`."""
-
-        def kept(part: StepTable, cut: float) -> StepTable:
-            return part.where(lambda row: keep(row) and known_at(row) <= cut)
-
         return Slices(
-            kept(self.fit, self.cuts[0]),
-            kept(self.tune, self.cuts[1]),
-            kept(self.calibrate, self.cuts[2]),
-            kept(self.select, end),
+            known.by(self.fit, self.cuts[0]),
+            known.by(self.tune, self.cuts[1]),
+            known.by(self.calibrate, self.cuts[2]),
+            known.by(self.select, end),
             self.cuts,
         )
 
 
 def slice_by_time(table: StepTable, config: SliceConfig | None = None) -> Slices:
     """The four slices of a table; all steps of a run, and all runs of one instant, stay together."""
+    import numpy as np
+
     settings = config or SliceConfig()
     gap_s = settings.embargo_s
-    launches = sorted({row.run_id: row.launch_at for row in table}.values())
-    if not launches:
+    if not len(table):
         return Slices(table, table, table, table, (math.inf, math.inf, math.inf))
+    at = table.launch_at
+    _, begins = np.unique(table.run, return_index=True)
+    launches = np.sort(at[begins])
     first, second, third = (
-        launches[min(int(share * len(launches)), len(launches) - 1)] for share in settings.ends
+        float(launches[min(int(share * len(launches)), len(launches) - 1)]) for share in settings.ends
     )
     return Slices(
-        table.where(lambda row: row.launch_at < first - gap_s),
-        table.where(lambda row: first <= row.launch_at < second - gap_s),
-        table.where(lambda row: second <= row.launch_at < third - gap_s),
-        table.where(lambda row: third <= row.launch_at),
+        table.where(at < first - gap_s),
+        table.where((first <= at) & (at < second - gap_s)),
+        table.where((second <= at) & (at < third - gap_s)),
+        table.where(third <= at),
         (first, second, third),
     )

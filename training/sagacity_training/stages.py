@@ -9,17 +9,36 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sagacity_data.feature_catalogue import CONTEXT_PREFIX
 from sagacity_models.base_rates import BaseRates
-from sagacity_models.encoding import Columns, FeatureEncoding
+from sagacity_models.encoding import FeatureEncoding
 from sagacity_models.step_models import Cause
 from sagacity_training.matrices import Matrices, encode
 from sagacity_training.slices import Slices
-from sagacity_training.step_table import StepRow, StepTable, evidence_of
+from sagacity_training.step_evidence import evidence_of, services_of
+from sagacity_training.step_table import StepTable
 from sagacity_training.targets import SlicedMatrices
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
+    Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Which rows hold a target, and since when each does (seconds since 1970), as arrays over a table."""
+
+    kept: Callable[[StepTable], Flags]
+    known_at: Callable[[StepTable], Array]
+
+    def by(self, table: StepTable, cut: float) -> StepTable:
+        """The rows that held the target by `cut`."""
+        return table.where(self.kept(table) & (self.known_at(table) <= cut))
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +53,8 @@ class Stages:
 
     def of(self, target: str) -> tuple[SlicedMatrices, Matrices]:
         """The slices and the whole history of one target, as the models of that target see them."""
-        keep, known_at = WHEN[target]
-        known = self.table.where(partial(_is_known, keep, known_at, self.at))
-        sliced = self.slices.targets(keep, known_at, self.at)
+        known = WHEN[target].by(self.table, self.at)
+        sliced = self.slices.targets(WHEN[target], self.at)
         seen = [
             self.figures.seen_by(target, self.figures.matrices.of(part))
             for part in (sliced.fit, sliced.tune, sliced.calibrate, sliced.select)
@@ -60,21 +78,32 @@ class Stage:
         return matrices.only(*([_is_asked(name) for name in each] for each in names))
 
     @classmethod
-    def of(cls, learnt: StepTable, cut: float, table: StepTable, columns: Columns) -> Stage:
-        """`learnt` is the beginning of `table`: both are in the order of launch."""
-        encoding = FeatureEncoding.learn({name: values[: len(learnt)] for name, values in columns.items()})
-        base = BaseRates.estimate(evidence_of(learnt, cut), {row.key: row.first.service for row in learnt})
-        return cls(base, encoding, encode(table, columns, encoding))
+    def of(cls, learnt: StepTable, cut: float, table: StepTable) -> Stage:
+        """What `learnt` told by `cut`, and the rows of `table` as it has them."""
+        encoding = FeatureEncoding.learn(learnt.features)
+        base = BaseRates.estimate(evidence_of(learnt, cut), services_of(learnt))
+        return cls(base, encoding, encode(table, encoding))
 
 
-WHEN: Final[dict[str, tuple[Callable[[StepRow], bool], Callable[[StepRow], float]]]] = {
-    "refusal": (lambda _: True, lambda row: row.cause_known_at),
-    Cause.SERVICE: (lambda _: True, lambda row: row.cause_known_at),
-    Cause.REQUEST: (lambda row: not row.refused_for(Cause.SERVICE), lambda row: row.cause_known_at),
-    "durations": (lambda row: row.duration_s is not None, lambda row: row.known_at),
-    "refusal durations": (
-        lambda row: row.ended_s is not None and not row.succeeded,
-        lambda row: row.known_at,
+def _all(table: StepTable) -> Flags:
+    import numpy as np
+
+    return np.ones(len(table), dtype=np.bool_)
+
+
+def _timed(values: Array) -> Flags:
+    import numpy as np
+
+    return ~np.isnan(values)
+
+
+WHEN: Final[dict[str, Known]] = {
+    "refusal": Known(_all, lambda table: table.cause_known_at),
+    Cause.SERVICE: Known(_all, lambda table: table.cause_known_at),
+    Cause.REQUEST: Known(lambda table: ~table.refused_for(Cause.SERVICE), lambda table: table.cause_known_at),
+    "durations": Known(lambda table: _timed(table.duration_s), lambda table: table.known_at),
+    "refusal durations": Known(
+        lambda table: _timed(table.ended_s) & ~table.succeeded, lambda table: table.known_at
     ),
 }
 """Per target: which rows hold it, and since when each does."""
@@ -98,9 +127,3 @@ _ASKED: Final = (
 def _is_asked(column: str) -> bool:
     """Whether a column (`feature`, or `feature is level`) says something of what is asked."""
     return column.startswith(CONTEXT_PREFIX) or column.split(" is ", 1)[0] in _ASKED
-
-
-def _is_known(
-    keep: Callable[[StepRow], bool], known_at: Callable[[StepRow], float], at: float, row: StepRow
-) -> bool:
-    return keep(row) and known_at(row) <= at

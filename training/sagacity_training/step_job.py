@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from sagacity_data.feature_catalogue import CONTEXT_PREFIX as _CONTEXT
-from sagacity_data.labels import label
-from sagacity_data.rows import AttemptRow, Row
 from sagacity_data.signals import launch_times
 from sagacity_data.store import DatasetStore
 from sagacity_models.bundle import Bundle, load_bundle, save_bundle, stamped
@@ -24,6 +20,7 @@ from sagacity_training.errors import NothingToLearn
 from sagacity_training.failure_class_value import ClassValue
 from sagacity_training.fitted import Fitted
 from sagacity_training.held_out import ATTEMPTS_MAX, HeldOut
+from sagacity_training.history import History, read_history
 from sagacity_training.judging.classes import ClassFigures, figures_of_confusion
 from sagacity_training.judging.decisions import Decisions, judge_decisions
 from sagacity_training.judging.model_card import ModelCard
@@ -36,7 +33,7 @@ from sagacity_training.saga_calibration import (
 )
 from sagacity_training.step_judged import judged_steps
 from sagacity_training.targets import Target
-from sagacity_training.train import fit_bundle, rows_to_learn
+from sagacity_training.train import fit_bundle
 from sagacity_training.training_result import TrainingResult
 
 PURPOSE: Final = "how likely each step of a run is to fail at its first attempt, and how, as of its launch"
@@ -53,12 +50,12 @@ def fit_steps(
     """A bundle of step models; `champion` is the folder of the present one. Raises what training raises."""
     tell("reading the dataset")
     store = DatasetStore(dataset)
-    rows = _without(rows_to_learn(store, at), frozenset(config.features.ignore))
-    result = fit_bundle(rows, seed=config.seed, at=at, progress=tell, slices=config.slices)
-    held_out = _HeldOutRuns(store, rows, at, config)
+    history = read_history(store, at).without(frozenset(config.features.ignore))
+    result = fit_bundle(history, seed=config.seed, at=at, progress=tell, slices=config.slices)
+    held_out = _HeldOutRuns(store, history, at, config)
     result = _calibrated(result, held_out, tell)
     targets = {target.name: target for target in result.targets}
-    judged = judged_steps(targets["refusal"], rows, at=at, champion=_present(champion), config=config.slices)
+    judged = judged_steps(targets["refusal"], result.steps, result.slices, at=at, champion=_present(champion))
     classes = result.parts.classes or _classes(targets["classes"])
     created_at = datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
 
@@ -70,7 +67,7 @@ def fit_steps(
         model=STEP_MODELS,
         experiment="steps",
         artifact="bundle",
-        card=_card(result, rows, at),
+        card=_card(result, history, at),
         judged=(judged, *result.parts.judged),
         params=_params(result),
         metrics=figures_of(result.targets),
@@ -82,48 +79,32 @@ def fit_steps(
     )
 
 
-def _without(rows: list[Row], ignored: frozenset[str]) -> list[Row]:
-    """The rows without the features that no model may use; context that became none goes with them."""
-    if not ignored:
-        return rows
-    return [
-        replace(
-            row,
-            features={name: value for name, value in row.features.items() if name not in ignored},
-            context={name: value for name, value in row.context.items() if _CONTEXT + name not in ignored},
-        )
-        if isinstance(row, AttemptRow)
-        else row
-        for row in rows
-    ]
-
-
 @dataclass(frozen=True)
 class _HeldOutRuns:
     """The runs of the last slice, and a twin of the model that was fitted on what was known before them."""
 
     store: DatasetStore
-    rows: Sequence[Row]
+    history: History
     at: float
     config: TrainingConfig
 
     def sample(self, most: int) -> HeldOut | str:
         """At most so many of them, or why there are none."""
-        if len(self.rows) > ATTEMPTS_MAX:
+        if len(self.history) > ATTEMPTS_MAX:
             return f"the dataset has more than {ATTEMPTS_MAX} rows"
         if self._twin is None:
             return "no attempt had ended before the held-out runs began"
-        held = HeldOut(self.rows, self.store.definitions(), self._twin, cut=self._cut, most=most)
+        held = HeldOut(self.history.rows, self.store.definitions(), self._twin, cut=self._cut, most=most)
         return held if held.sampled else "the dataset has no definition of the held-out runs' sagas"
 
     @cached_property
     def _cut(self) -> float:
-        launched = sorted(launch_times(self.rows).values())
+        launched = sorted(launch_times(self.history.rows).values())
         return launched[min(int(self.config.slices.ends[2] * len(launched)), len(launched) - 1)]
 
     @cached_property
     def _twin(self) -> Bundle | None:
-        earlier = [row for row in self.rows if row.launch_at is not None and row.launch_at < self._cut]
+        earlier = self.history.before(self._cut)
         try:
             return fit_bundle(
                 earlier, seed=self.config.seed, at=self._cut, parts=False, slices=self.config.slices
@@ -136,7 +117,7 @@ def _calibrated(
     result: TrainingResult, held_out: _HeldOutRuns, tell: Callable[[str], None]
 ) -> TrainingResult:
     """The result with what held-out runs tell of forecasts of whole runs, where enough of them ended."""
-    completed = completed_runs(held_out.rows)
+    completed = completed_runs(held_out.history.rows)
     if len(completed) < RUNS_MIN:
         return result
     tell("comparing forecasts of runs with how they ended")
@@ -193,8 +174,8 @@ def _params(result: TrainingResult) -> dict[str, object]:
     }
 
 
-def _card(result: TrainingResult, rows: Sequence[Row], at: float) -> ModelCard:
-    launched = launch_times(rows).values()
+def _card(result: TrainingResult, history: History, at: float) -> ModelCard:
+    launched = launch_times(history.rows).values()
     facts = result.model.facts
     return ModelCard(
         model=STEP_MODELS,
@@ -204,13 +185,13 @@ def _card(result: TrainingResult, rows: Sequence[Row], at: float) -> ModelCard:
         window=(min(launched), max(launched)) if launched else None,
         data_sha256=str(facts.get("data_sha256", "")),
         counts={"attempted steps": result.rows, "runs": result.runs},
-        labels=Counter(told.source.value for told in label(rows)),
+        labels={source.value: count for source, count in result.labels.items()},
         features=tuple(result.model.encoding.names),
-        weaknesses=(*WEAKNESSES, *_ignored(rows)),
+        weaknesses=(*WEAKNESSES, *_ignored(history)),
         facts={"libraries": facts.get("libraries", {}), "slices": facts.get("slices", {})},
     )
 
 
-def _ignored(rows: Sequence[Row]) -> tuple[str, ...]:
-    bare = sum(isinstance(row, AttemptRow) and not row.features for row in rows)
-    return (f"{bare} attempts have no launch features; they count as history only.",) if bare else ()
+def _ignored(history: History) -> tuple[str, ...]:
+    bare = history.bare
+    return (f"{bare} first attempts have no launch features; their context stands in.",) if bare else ()

@@ -7,21 +7,19 @@ rows launched after it was made only; the others it has learnt from.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from sagacity_data.labels import label
-from sagacity_data.rows import Row
-from sagacity_models.base_rates import BaseRates
+from sagacity_models.base_rates import BaseRates, saga_of
 from sagacity_models.bundle import Bundle
-from sagacity_models.step_models import KnownSteps, Recipe, StepRows, composed
-from sagacity_training.config import SliceConfig
+from sagacity_models.step_models import KnownSteps, Recipe, StepRows
 from sagacity_training.judging.judged import BASE, Judged
+from sagacity_training.matrices import PIECE, based, encode
 from sagacity_training.scores import log_losses
-from sagacity_training.slices import Slices, slice_by_time
+from sagacity_training.slices import Slices
 from sagacity_training.stages import WHEN
-from sagacity_training.step_table import StepRow, StepTable, evidence_of
+from sagacity_training.step_evidence import evidence_of
+from sagacity_training.step_table import StepTable
 from sagacity_training.targets import Target
 
 if TYPE_CHECKING:
@@ -34,37 +32,31 @@ TASK: Final = "step_failure"
 
 
 def judged_steps(
-    target: Target,
-    rows: Sequence[Row],
-    *,
-    at: float,
-    champion: Bundle | None,
-    config: SliceConfig | None = None,
+    target: Target, table: StepTable, slices: Slices, *, at: float, champion: Bundle | None
 ) -> Judged:
-    """The task of the refusals that `target` holds the forecasts of; `rows` are those it was trained on, cut
-    as then.
+    """The task of the refusals that `target` holds the forecasts of; `table` and `slices` are what it was
+    trained on.
     """
     import numpy as np
 
-    table = StepTable.of(rows, label(rows)).where(lambda row: row.known_at <= at)
-    slices = slice_by_time(table, config)
-    held = slices.targets(*WHEN["refusal"], at).select
-    runs = {run_id: number for number, run_id in enumerate(dict.fromkeys(row.run_id for row in held))}
+    held = slices.targets(WHEN["refusal"], at).select
+    _, cases = np.unique(held.run, return_inverse=True)
     base = base_of(slices, held, target.outcomes)
     learnt = target.choice.recipe is not Recipe.BASE
+    keys = held.step_keys()
     return Judged(
         task=TASK,
         outcomes=target.outcomes,
         forecasts=target.forecasts if learnt else base,
         base=base,
         champion=None if champion is None else forecasts_of(champion, held),
-        at=np.array([row.launch_at for row in held], dtype=np.float64),
-        cases=np.array([runs[row.run_id] for row in held], dtype=np.int64),
+        at=held.launch_at,
+        cases=cases,
         groups={
-            "service": [row.first.service for row in held],
-            "saga": [row.first.saga for row in held],
-            "region": [row.first.region for row in held],
-            "hour": [f"{int(row.launch_at // 3600) % 24:02d}" for row in held],
+            "service": held.services(),
+            "saga": [saga_of(key) for key in keys],
+            "region": held.regions(),
+            "hour": [f"{int(at // 3600) % 24:02d}" for at in held.launch_at.tolist()],
         },
         n_train=len(table) - len(held),
         chosen=target.choice.recipe.value if learnt else BASE,
@@ -74,39 +66,33 @@ def judged_steps(
 
 def base_of(slices: Slices, held: StepTable, outcomes: Array) -> Array:
     """The base rates of the held-out rows."""
-    earlier = StepTable((*slices.fit, *slices.tune, *slices.calibrate))
+    earlier = slices.fit.joined(slices.tune, slices.calibrate)
     known = [
         BaseRates.estimate(evidence_of(part, slices.cuts[2]))
         for part in (earlier, slices.calibrate)
         if len(part)
     ]
-    told = [_rates(each, held) for each in known]
+    told = [based(held, each, lambda rates: rates.refusal) for each in known]
     return min(told, key=lambda each: float(log_losses(outcomes, each).sum()))
 
 
-def _rates(base: BaseRates, held: StepTable) -> Array:
-    import numpy as np
-
-    return np.array([base.of_key(row.key, row.first.service).refusal for row in held], dtype=np.float64)
-
-
-def forecasts_of(bundle: Bundle, held: Sequence[StepRow] | StepTable) -> Array:
+def forecasts_of(bundle: Bundle, held: StepTable) -> Array:
     """What `bundle` says of each row it has not learnt from; nan of the others."""
     import numpy as np
 
     made_at = datetime.fromisoformat(bundle.created_at).replace(tzinfo=UTC).timestamp()
-    rows = list(held)
-    told = np.full(len(rows), np.nan)
-    new = [place for place, row in enumerate(rows) if row.launch_at >= made_at]
-    if not new:
-        return told
-    encoded = _encoded(bundle, [rows[place] for place in new])
-    service, request = bundle.service.probabilities(encoded), bundle.request.probabilities(encoded)
-    told[new] = [composed(*both)[0] for both in zip(service, request, strict=True)]
+    told = np.full(len(held), np.nan)
+    new = np.flatnonzero(held.launch_at >= made_at)
+    for start in range(0, len(new), PIECE):
+        own = new[start : start + PIECE]
+        encoded = _encoded(bundle, StepTable(held.columns, held.places[own]))
+        service, request = bundle.service.chances(encoded), bundle.request.chances(encoded)
+        told[own] = service + (1 - service) * request
     return told
 
 
-def _encoded(bundle: Bundle, rows: Sequence[StepRow]) -> StepRows:
-    rates = [bundle.base.of_key(row.key, row.first.service) for row in rows]
-    steps = KnownSteps([row.key for row in rows], rates)
-    return StepRows.of(steps, bundle.encoding, [row.features for row in rows])
+def _encoded(bundle: Bundle, rows: StepTable) -> StepRows:
+    keys = rows.step_keys()
+    rates = [bundle.base.of_key(*pair) for pair in zip(keys, rows.services(), strict=True)]
+    trees = encode(rows, bundle.encoding).trees.astype("float64")
+    return StepRows(KnownSteps(keys, rates), trees, bundle.encoding)

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     from sagacity_training.learners import Learnt
 
-Tell = Callable[[str], None]
 EFFECT: Final = "effect"
 ROWS_MAX: Final = 300_000
 
@@ -50,16 +49,14 @@ class StepParts:
     classes: ClassFigures | None = None
 
 
-def learn_parts(rows: Sequence[Row], *, seed: int, at: float, tell: Tell) -> StepParts:
+def learn_parts(rows: Sequence[Row], *, seed: int, at: float) -> StepParts:
     """What was known at `at` (seconds since 1970) teaches of failures, undos and calls in doubt."""
     latest = _latest(rows)
     judged: list[Judged] = []
     tabular: dict[str, TabularForecaster] = {}
-    tell("learning classes of failures")
     classes = _or_none(lambda: learn_failure_classes(latest, seed=seed, cut=at))
     if classes is not None:
         judged += classes.learnt.judged
-    tell("learning failures of compensations, and effects in doubt")
     undos = _or_none(lambda: learn_undo_failures(latest, seed=seed, cut=at))
     if undos is not None:
         for task, learnt in ((ATTEMPT, undos.attempt), (WHOLE, undos.whole)):

@@ -9,21 +9,23 @@ chosen recipe fitted again on the whole history, so it has seen more than the on
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from sagacity_data.inferred import with_features
+from sagacity_data.failure_kinds import LabelSource
 from sagacity_data.labels import Label, label
-from sagacity_data.rows import AttemptRow, Row
+from sagacity_data.rows import Row
 from sagacity_data.store import DatasetStore
 from sagacity_models.bundle import Bundle, save_bundle, stamped
-from sagacity_models.encoding import columns_of
+from sagacity_models.durations import DurationModel
 from sagacity_models.registry import Registry
 from sagacity_models.registry_process import RegistryProcess
 from sagacity_models.step_models import Cause, Recipe, RefusalModel
@@ -31,6 +33,7 @@ from sagacity_training.composed import composed_targets
 from sagacity_training.config import SliceConfig
 from sagacity_training.durations import train_durations
 from sagacity_training.errors import NothingToLearn
+from sagacity_training.history import History, read_history
 from sagacity_training.log_steps import log_steps
 from sagacity_training.matrices import Matrices
 from sagacity_training.refusals import train_refusals
@@ -40,6 +43,7 @@ from sagacity_training.step_parts import StepParts, learn_parts
 from sagacity_training.step_table import StepTable
 from sagacity_training.targets import Target
 from sagacity_training.training_result import TrainingResult
+from sagacity_training.uncollected import uncollected
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,8 +53,8 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str], None]
 
-RUNS_MAX: Final = 50_000
-"""The most runs that are given launch features before training: features take far more room than rows."""
+FITS_AT_ONCE: Final = 2
+"""Each takes a copy of its rows; more at once would take more room than they save time."""
 
 LIBRARIES: Final = ("lightgbm", "numpy", "scikit-learn")
 
@@ -75,8 +79,8 @@ def train_steps(
     created_at = datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
     with RegistryProcess(registry) if registry is not None else nullcontext() as process:
         tell("reading the dataset")
-        rows = rows_to_learn(DatasetStore(dataset_dir), at)
-        result = fit_bundle(rows, seed=seed, at=at, progress=progress)
+        history = read_history(DatasetStore(dataset_dir), at)
+        result = fit_bundle(history, seed=seed, at=at, progress=progress)
         if process is not None:
             tell("logging to the registry")
             result = log_steps(result, process, created_at)
@@ -87,22 +91,8 @@ def train_steps(
     return result
 
 
-def rows_to_learn(store: DatasetStore, at: float) -> list[Row]:
-    """The runs launched before `at`, with launch features: imported ones, and those recorded without, get
-    theirs from the history before them. Of more than `RUNS_MAX` such runs the latest do, and the others are
-    history only.
-    """
-    rows = store.read(until=at)
-    bare: dict[str, float] = {}
-    for row in rows:
-        if isinstance(row, AttemptRow) and not row.features and row.launch_at is not None:
-            bare[row.run_id] = row.launch_at
-    latest = sorted(bare, key=lambda run_id: (bare[run_id], run_id))[-RUNS_MAX:]
-    return with_features(rows, store.definitions(), frozenset(latest))
-
-
 def fit_bundle(
-    rows: Iterable[Row],
+    rows: History | Iterable[Row],
     *,
     seed: int,
     at: float,
@@ -120,64 +110,98 @@ def fit_bundle(
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
 
     import_module("lightgbm")  # First, so that the threads of all that it brings are limited, too.
-    # The matrices are small: threads would only wait for each other, badly so where cores are shared.
-    with threadpool_limits(1):
-        tell, listed = progress or _silent, list(rows)
-        result = _fitted(listed, labels, seed, at, tell=tell, config=slices)
-        return with_parts(result, learn_parts(listed, seed=seed, at=at, tell=tell)) if parts else result
+    # Each fit has one thread, so that it gives the same on every machine; two fits run side by side.
+    with threadpool_limits(1), uncollected(), ThreadPoolExecutor(FITS_AT_ONCE) as pool:
+        tell = progress or _silent
+        history = rows if isinstance(rows, History) else History.of(rows)
+        prepared = _prepared(history, labels, at, tell=tell, config=slices)
+        tell("learning refusals, durations, classes of failures, undos and effects")
+        service = pool.submit(_refusals, prepared, seed, Cause.SERVICE)
+        durations = pool.submit(_durations, prepared, seed)
+        request = pool.submit(_refusals, prepared, seed, Cause.REQUEST)
+        others = pool.submit(learn_parts, history.rows, seed=seed, at=at) if parts else None
+        try:
+            result = _result(prepared, seed, service.result(), request.result(), durations.result())
+            return with_parts(result, others.result()) if others else result
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
-def _fitted(
-    listed: list[Row],
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """What all fits read."""
+
+    stages: Stages
+    judged: Matrices
+    """The rows of the figures of all refusals."""
+    labels: Mapping[LabelSource, int]
+
+
+def _prepared(
+    history: History,
     labels: Iterable[Label] | None,
-    seed: int,
     at: float,
     *,
     tell: Progress,
     config: SliceConfig | None,
-) -> TrainingResult:
-    table = StepTable.of(listed, label(listed) if labels is None else labels).where(
-        lambda row: row.known_at <= at
-    )
+) -> _Prepared:
+    tell("labelling failures")
+    told = label(history.rows) if labels is None else list(labels)
+    table = StepTable.of(history, told)
+    table = table.where(table.known_at <= at)
     if not len(table):
         raise NothingToLearn(
-            f"none of {len(listed)} rows is a first attempt that was launched and had ended by {at!r}; "
+            f"none of {len(history)} rows is a first attempt that was launched and had ended by {at!r}; "
             "record some runs, or import a history with times"
         )
     tell(f"encoding {len(table)} attempted steps of {table.runs} runs")
     slices = slice_by_time(table, config)
-    columns = columns_of([row.features for row in table])
-    figures = Stage.of(slices.fit, slices.cuts[0], table, columns)
-    served = Stage.of(table, at, table, columns)
-    stages = Stages(table, slices, figures, served, at)
-    judged = figures.matrices.of(slices.targets(*WHEN["refusal"], at).select)
-    models: dict[Cause, RefusalModel] = {}
-    targets: list[Target] = []
-    forecasts: list[Array] = []
-    for cause in Cause:
-        tell(f"learning refusals by the {cause}")
-        sliced, whole = stages.of(cause)
-        models[cause], target, forecast = train_refusals(
-            sliced, figures.base, whole, served.base, seed, cause=cause
-        )
-        targets.append(target)
-        forecasts.append(forecast(figures.seen_by(cause, judged)))
-    tell("learning durations")
+    figures = Stage.of(slices.fit, slices.cuts[0], table)
+    stages = Stages(table, slices, figures, Stage.of(table, at, table), at)
+    judged = figures.matrices.of(slices.targets(WHEN["refusal"], at).select)
+    return _Prepared(stages, judged, Counter(each.source for each in told))
+
+
+def _refusals(prepared: _Prepared, seed: int, cause: Cause) -> tuple[RefusalModel, Target, Array]:
+    """The model of one cause, what was found, and its forecasts of the rows that judge all refusals."""
+    stages = prepared.stages
+    sliced, whole = stages.of(cause)
+    model, target, forecast = train_refusals(
+        sliced, stages.figures.base, whole, stages.served.base, seed, cause=cause
+    )
+    return model, target, forecast(stages.figures.seen_by(cause, prepared.judged))
+
+
+def _durations(prepared: _Prepared, seed: int) -> tuple[DurationModel, Target]:
+    stages = prepared.stages
     kinds = stages.of("durations"), stages.of("refusal durations")
-    durations, target = train_durations(*kinds, figures.base, served.base, seed=seed)
-    fitted = any(each.choice.recipe is not Recipe.BASE for each in targets)
-    both = composed_targets(judged, figures.base, *forecasts, fitted=fitted)
-    told = [*both, *targets, target]
+    return train_durations(*kinds, stages.figures.base, stages.served.base, seed=seed)
+
+
+def _result(
+    prepared: _Prepared,
+    seed: int,
+    service: tuple[RefusalModel, Target, Array],
+    request: tuple[RefusalModel, Target, Array],
+    durations: tuple[DurationModel, Target],
+) -> TrainingResult:
+    stages, causes = prepared.stages, (service[1], request[1])
+    fitted = any(each.choice.recipe is not Recipe.BASE for each in causes)
+    both = composed_targets(prepared.judged, stages.figures.base, service[2], request[2], fitted=fitted)
+    told = [*both, *causes, durations[1]]
+    served = stages.served
     bundle = Bundle(
         base=served.base,
         encoding=served.encoding,
-        service=models[Cause.SERVICE],
-        request=models[Cause.REQUEST],
-        durations=durations,
+        service=service[0],
+        request=request[0],
+        durations=durations[0],
     )
-    facts = _facts(served.matrices, told, seed, slices)
-    bundle = stamped(replace(bundle, facts=facts))
-    return TrainingResult(model=bundle, targets=tuple(told), rows=len(table), runs=table.runs)
+    bundle = stamped(replace(bundle, facts=_facts(served.matrices, told, seed, stages.slices)))
+    return TrainingResult(
+        model=bundle, targets=tuple(told), steps=stages.table, slices=stages.slices, labels=prepared.labels
+    )
 
 
 def with_parts(result: TrainingResult, parts: StepParts) -> TrainingResult:
@@ -191,7 +215,7 @@ def _facts(whole: Matrices, targets: list[Target], seed: int, slices: Slices) ->
         "seed": seed,
         "data_sha256": whole.content_hash,
         "rows": len(whole),
-        "runs": len({row.run_id for row in whole.rows}),
+        "runs": whole.table.runs,
         "libraries": {name: version(name) for name in LIBRARIES},
         "slices": {
             "fit": len(slices.fit),

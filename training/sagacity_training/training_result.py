@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sagacity_data.failure_kinds import LabelSource
 from sagacity_models.bundle import Bundle
 from sagacity_models.step_models import Recipe
 from sagacity_training.errors import NotKept
 from sagacity_training.report import report
+from sagacity_training.slices import Slices
 from sagacity_training.step_parts import StepParts
+from sagacity_training.step_table import StepTable
 from sagacity_training.targets import Target
 
 
@@ -19,8 +23,10 @@ class TrainingResult:
 
     model: Bundle
     targets: tuple[Target, ...]
-    rows: int
-    runs: int
+    steps: StepTable
+    slices: Slices
+    labels: Mapping[LabelSource, int]
+    """How many failures each source told the class of."""
     kept_in: Path | None = None
     model_version: str = ""
     parts: StepParts = field(default_factory=StepParts)
@@ -30,6 +36,16 @@ class TrainingResult:
     def version(self) -> str:
         """The bundle's version: the same from the same data and seed."""
         return self.model.version
+
+    @property
+    def rows(self) -> int:
+        """First attempts that were learnt from."""
+        return len(self.steps)
+
+    @property
+    def runs(self) -> int:
+        """How many runs they are of."""
+        return self.steps.runs
 
     @property
     def signal(self) -> bool:

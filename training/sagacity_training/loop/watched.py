@@ -24,7 +24,7 @@ from sagacity_training.loop.drift import Alarm, CalibrationWatch, Moved, moved_c
 from sagacity_training.loop.rollout import Evidence, Stage, next_move
 from sagacity_training.loop.watching import Seen, Trained
 from sagacity_training.step_judged import forecasts_of
-from sagacity_training.step_table import StepRow, StepTable
+from sagacity_training.step_table import StepTable
 from sagacity_training.text_files import renew_texts
 from sagacity_training.uplift.effect import uplift
 from sagacity_training.uplift.trial import NoTrial, trial_of
@@ -90,13 +90,17 @@ def drifted(champion: Bundle, rows: Sequence[AttemptRow]) -> tuple[Alarm, ...]:
 
     Rows without launch features are passed over: what would have been forecast is not known.
     """
-    told = [row for row in StepTable.of(rows, label(rows)) if row.first.features]
-    held: list[StepRow] = sorted(told, key=lambda row: (row.known_at, row.run_id, row.key))
-    forecasts = forecasts_of(replace(champion, created_at=_ALWAYS), held).tolist()
-    watch = CalibrationWatch()
+    import numpy as np
+
+    told = [row for row in rows if row.features]
+    table = StepTable.of(told, label(rows))
+    forecasts = forecasts_of(replace(champion, created_at=_ALWAYS), table)
+    order = np.lexsort((table.key, table.run, table.known_at))
+    figures = zip(forecasts[order], table.refused[order], table.known_at[order], strict=True)
+    keys, watch = table.step_keys(), CalibrationWatch()
     found = (
-        watch.observe(row.key, forecast, row.refused, row.known_at)
-        for row, forecast in zip(held, forecasts, strict=True)
+        watch.observe(keys[place], float(forecast), bool(refused), float(known_at))
+        for place, (forecast, refused, known_at) in zip(order.tolist(), figures, strict=True)
     )
     return tuple(alarm for alarm in found if alarm is not None)
 
