@@ -27,6 +27,7 @@ from sagacity_training.held_out import ATTEMPTS_MAX, HeldOut
 from sagacity_training.judging.classes import ClassFigures, figures_of_confusion
 from sagacity_training.judging.decisions import Decisions, judge_decisions
 from sagacity_training.judging.model_card import ModelCard
+from sagacity_training.live_risk_task import learn_live_risk
 from sagacity_training.report import figures_of
 from sagacity_training.saga_calibration import (
     RUNS_MAX,
@@ -57,8 +58,12 @@ def fit_steps(
     result = fit_bundle(rows, seed=config.seed, at=at, progress=tell, slices=config.slices)
     held_out = _HeldOutRuns(store, rows, at, config)
     result = _calibrated(result, held_out, tell)
+    present = _present(champion)
+    live = learn_live_risk(rows, store.definitions(), config, at=at, champion=present, tell=tell)
+    if live is not None:
+        result = replace(result, model=stamped(replace(result.model, live_risk=live.risk)))
     targets = {target.name: target for target in result.targets}
-    judged = judged_steps(targets["refusal"], rows, at=at, champion=_present(champion), config=config.slices)
+    judged = judged_steps(targets["refusal"], rows, at=at, champion=present, config=config.slices)
     classes = result.parts.classes or _classes(targets["classes"])
     created_at = datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
 
@@ -71,7 +76,7 @@ def fit_steps(
         experiment="steps",
         artifact="bundle",
         card=_card(result, rows, at),
-        judged=(judged, *result.parts.judged),
+        judged=(judged, *result.parts.judged, *([live.judged] if live else [])),
         params=_params(result),
         metrics=figures_of(result.targets),
         lines=tuple(result.table().splitlines()),
