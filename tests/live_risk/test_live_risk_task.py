@@ -155,8 +155,8 @@ def test_context_that_no_model_may_use_is_not_in_it() -> None:
 @pytest.mark.slow
 def test_a_signal_is_found_and_the_champion_is_asked_of_later_runs_only() -> None:
     """A busy desk is told; the same rows give the same texts; the champion does not speak of what it knew."""
-    rows = errands(700)
-    task = learnt(rows)
+    rows, few = errands(700), {"test_rows_min": 100, "ece_max": 0.2}
+    task = learnt(rows, gate=few)
     assert task is not None
     assert task.judged.has_signal
     assert task.risk.source is not LiveSource.BASE
@@ -168,7 +168,7 @@ def test_a_signal_is_found_and_the_champion_is_asked_of_later_runs_only() -> Non
         live_risk=task.risk,
         created_at=datetime.fromtimestamp(cut, UTC).isoformat(),
     )
-    again = learnt(list(reversed(rows)), champion)
+    again = learnt(list(reversed(rows)), champion, gate=few)
     assert again is not None
     assert again.risk.texts() == task.risk.texts()
     assert again.judged.champion is not None
@@ -180,12 +180,16 @@ def test_a_signal_is_found_and_the_champion_is_asked_of_later_runs_only() -> Non
 
 @pytest.mark.slow
 def test_what_is_not_honest_on_held_out_runs_is_the_base_rate() -> None:
-    """Beyond the calibration error that the gate allows the base rate is kept, which holds nothing up."""
+    """With more calibration error than the gate allows, or on too few rows to tell, the base rate is kept."""
     task = learnt(errands(500), gate={"ece_max": 0.001, "test_rows_min": 100})
     assert task is not None
     assert (task.risk.source, task.judged.has_signal) == (LiveSource.BASE, False)
     assert list(task.judged.forecasts) == list(task.judged.base)
-    assert "not calibrated on held-out runs" in task.judged.reason
+    few = learnt(errands(500))
+    assert few is not None
+    assert few.risk.source is LiveSource.BASE
+    assert "are too few to judge it by; the base rate is kept" in few.judged.reason
+    assert "is above 0.001; the base rate is kept" in task.judged.reason
     assert task.risk.remaining is not None
 
 

@@ -1,9 +1,9 @@
 """Live risk as one task of a training on attempts: learnt from the latest runs, judged, honest or the base.
 
-It is another question than what plans need, so it must not stand in their way: where the gate would find its
-forecasts of held-out runs uncalibrated (`gate.ece_max`), the base rate of each saga type is kept in their
-place, which is no signal and holds nothing up. What is served is what was judged; it is not fitted again on
-the test runs, because no later runs would be left to learn its calibration from.
+It is another question than what plans need, so it must not stand in their way: where the gate could not judge
+it on so few held-out runs, or would find it uncalibrated there, the base rate of each saga type is kept in
+its place, which is no signal and holds nothing up. What is served is what was judged; it is not fitted again
+on the test runs, because no later runs would be left to learn its calibration from.
 """
 
 from __future__ import annotations
@@ -104,14 +104,11 @@ def _later(judged: Judged, told: NDArray[np.float64], made_at: float) -> NDArray
 
 
 def _honest(risk: LiveRisk, judged: Judged, gate: GatePolicy) -> LiveRiskTask:
-    """The task as it is, or with the base rate where the gate would call its forecasts uncalibrated."""
-    error = calibration_error(judged.outcomes, judged.forecasts)
-    if not judged.has_signal or len(judged) < gate.test_rows_min or error <= gate.ece_max:
+    """The task as it is, or with the base rate where held-out runs do not show that it is calibrated."""
+    against = _against(judged, gate) if judged.has_signal else ""
+    if not against:
         return LiveRiskTask(risk, judged)
-    reason = (
-        f"{judged.chosen} is not calibrated on held-out runs: calibration error {error:.4f} is above "
-        f"{gate.ece_max:g}; the base rate is kept"
-    )
+    reason = f"{judged.chosen} is not used: {against}; the base rate is kept"
     base = LiveRisk(
         risk.outcome,
         LiveSource.BASE,
@@ -121,6 +118,15 @@ def _honest(risk: LiveRisk, judged: Judged, gate: GatePolicy) -> LiveRiskTask:
         cases=risk.cases,
     )
     return LiveRiskTask(base, replace(judged, forecasts=judged.base, chosen=BASE, reason=reason))
+
+
+def _against(judged: Judged, gate: GatePolicy) -> str:
+    """Why the gate would not have it; empty where nothing is known against it."""
+    events = int(judged.outcomes.sum())
+    if len(judged) < gate.test_rows_min or min(events, len(judged) - events) < gate.test_events_min:
+        return f"{len(judged)} held-out rows, {events} of runs that complete, are too few to judge it by"
+    error = calibration_error(judged.outcomes, judged.forecasts)
+    return f"calibration error {error:.4f} is above {gate.ece_max:g}" if error > gate.ece_max else ""
 
 
 def _without(rows: Iterable[Row], ignored: frozenset[str]) -> Iterator[Row]:
