@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sagacity_models.bundle import Bundle
     from sagacity_models.forecast import SagaForecast
     from sagacity_models.forecaster import BundleForecaster
+    from sagacity_models.live_risk import LiveRisk
     from sagacity_models.registry import Registry
     from sagacity_models.signing import TrustedKeys
 
@@ -45,6 +46,17 @@ def bundle_counsel(bundle_folder: Path, dataset_folder: Path | None) -> Counsel:
         standby=BaseRateForecaster(bundle.base, bundle.version),
         calibrations=bundle.calibrations,
     )
+
+
+def live_risk(bundle_folder: Path) -> tuple[LiveRisk, str]:
+    """What a bundle knows of running sagas, and the bundle's version; raises `SourceRefused`."""
+    bundle = _bundle(bundle_folder)
+    if bundle.live_risk is None:
+        raise SourceRefused(
+            f"the bundle in {bundle_folder} knows nothing of running sagas; train on a dataset with runs "
+            "that have ended, and with live_risk.runs_max above 0"
+        )
+    return bundle.live_risk, bundle.version
 
 
 def prior_counsel() -> Counsel:

@@ -21,7 +21,7 @@ class Environment:
     """What the environment may set; the field `port` is the variable SAGACITY_PORT, and so on."""
 
     bundle: str | None = field(
-        default=None, metadata={"says": "the bundle folder for plan, predict and serve"}
+        default=None, metadata={"says": "the bundle folder for plan, predict, risk and serve"}
     )
     registry: str | None = field(default=None, metadata={"says": "the model registry's folder"})
     mlflow_uri: str | None = field(

@@ -36,6 +36,7 @@ from sagacity_models.step_models import Cause, Recipe, RefusalModel
 
 if TYPE_CHECKING:
     from sagacity_models.failure_classifier import FailureClassifier
+    from sagacity_models.live_risk import LiveRisk
     from sagacity_models.probe import ProbeLimits
     from sagacity_models.tabular import TabularForecaster
 
@@ -63,6 +64,8 @@ class Bundle:
     failure_classes: FailureClassifier | None = None
     calibrations: Mapping[str, Calibration] = field(default_factory=dict)
     """By saga type: what corrects P(success) of a whole run."""
+    live_risk: LiveRisk | None = None
+    """How running sagas will end."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     version: str = ""
     created_at: str = ""
@@ -188,6 +191,7 @@ def _facts(bundle: Bundle) -> dict[str, Any]:
             "request": bundle.request.recipe,
             "durations": bundle.durations.recipe,
             **{f"tabular.{task}": model.recipe for task, model in sorted(bundle.tabular.items())},
+            **({} if bundle.live_risk is None else {"live_risk": bundle.live_risk.source}),
         },
     }
 

@@ -22,6 +22,7 @@ from sagacity_models.step_models import Cause, Recipe, RefusalModel
 
 if TYPE_CHECKING:
     from sagacity_models.failure_classifier import FailureClassifier
+    from sagacity_models.live_risk import LiveRisk
     from sagacity_models.tabular import TabularForecaster
 
 Texts = Mapping[str, str]
@@ -131,6 +132,18 @@ def _read_classifier(told: Texts) -> FailureClassifier | None:
     return FailureClassifier.from_texts({file.removeprefix(_CLASSIFIER): text for file, text in told.items()})
 
 
+def _live_risk_texts(risk: LiveRisk | None) -> dict[str, str]:
+    from sagacity_models.live_risk_files import files_of
+
+    return {} if risk is None else files_of(risk)
+
+
+def _read_live_risk(told: Texts) -> LiveRisk | None:
+    from sagacity_models.live_risk_files import read_files
+
+    return read_files(told) if told else None
+
+
 _CALIBRATIONS = "calibrations.json"
 
 
@@ -169,5 +182,6 @@ PARTS: Final[Mapping[str, Part]] = {
         re.compile(rf"{re.escape(_CLASSIFIER)}[a-z0-9_.]+"), _classifier_texts, _read_classifier
     ),
     "calibrations": Part(re.compile(re.escape(_CALIBRATIONS)), _calibration_texts, _read_calibrations),
+    "live_risk": Part(re.compile(r"live_risk\.[a-z0-9_.]+"), _live_risk_texts, _read_live_risk),
 }
 """By the name of the field of `Bundle` that holds the part's value."""

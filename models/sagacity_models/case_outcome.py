@@ -152,7 +152,9 @@ class CaseOutcomeModel:
         except (KeyError, TypeError, ValueError) as error:
             reason = f"{type(error).__name__}: {error}"
             raise CaseModelRefused(f"the case model cannot be read ({reason}): train it again") from None
-        if list(model.layout.columns) != columns:
+        held = model._logistic
+        fits = held is None or {len(held.mean), len(held.scale), len(held.weights)} == {model.layout.width}
+        if list(model.layout.columns) != columns or not fits:
             raise CaseModelRefused("the case model was trained on other feature columns: train it again")
         return model
 

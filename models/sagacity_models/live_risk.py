@@ -165,23 +165,37 @@ class LiveCase:
         self._last = event
         self._latest_us = max(self._latest_us, event.at_us)
 
+    @property
+    def begun_at(self) -> float:
+        """When the first event was, in seconds since 1970. Raises `ValueError` before it."""
+        return self._ends()[0].at_us / _SECOND_US
+
+    @property
+    def latest(self) -> CaseEvent:
+        """The last event. Raises `ValueError` before the first."""
+        return self._ends()[1]
+
     def forecast(self, at: float, deadline_s: float | None = None) -> LiveForecast:
         """What is to be expected as of `at` (seconds since 1970); `deadline_s` counts from the first event.
 
         Raises `ValueError` before the first event.
         """
-        if self._first is None or self._last is None:
-            raise ValueError("nothing has happened yet: add an event first")
+        first, last = self._ends()
         risk, row = self._risk, self._fold.row
         since_s = max(at - self._latest_us / _SECOND_US, 0.0)
-        success, evidence, source = self._success(self._first, self._last)
-        step = step_of(self._last)
+        success, evidence, source = self._success(first, last)
+        step = step_of(last)
         within = None
         if deadline_s is not None and risk.remaining_good is not None:
-            left_s = deadline_s - (at - self._first.at_us / _SECOND_US)
+            left_s = deadline_s - (at - first.at_us / _SECOND_US)
             within = success * risk.remaining_good.law(row, step).done_by(left_s, since_s)
         remaining = risk.remaining.law(row, step) if risk.remaining is not None else None
         return LiveForecast(success, evidence, source, within, remaining, since_s)
+
+    def _ends(self) -> tuple[CaseEvent, CaseEvent]:
+        if self._first is None or self._last is None:
+            raise ValueError("nothing has happened yet: add an event first")
+        return self._first, self._last
 
     def _success(self, first: CaseEvent, last: CaseEvent) -> tuple[float, int, LiveSource]:
         risk = self._risk

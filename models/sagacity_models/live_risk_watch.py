@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Final
 
+from sagacity_data.event_log import CaseEvent
 from sagacity_data.rows import ContextValues
 from sagacity_engine import Saga
 from sagacity_models.live_risk import LiveCase, LiveForecast, LiveRisk
@@ -54,10 +55,19 @@ class LiveWatch:
         """The run is over; nothing of it is kept."""
         self._runs.pop(run_id, None)
 
-    def forecast(self, run_id: str, at: float) -> LiveForecast:
-        """What is to be expected of a watched run as of `at`. Raises `KeyError` for any other run."""
+    def forecast(self, run_id: str, at: float, *, within_s: float | None = None) -> LiveForecast:
+        """What is to be expected of a watched run as of `at`. Raises `KeyError` for any other run.
+
+        Where `within_s` is given, so many seconds from `at` take the place of the run's deadline.
+        """
         events, case = self._runs[run_id]
+        if within_s is not None:
+            return case.forecast(at, at - case.begun_at + within_s)
         return case.forecast(at, events.shape.deadline_s if events.shape is not None else None)
+
+    def latest(self, run_id: str) -> CaseEvent:
+        """What a watched run was last heard of with. Raises `KeyError` for any other run."""
+        return self._runs[run_id][1].latest
 
     def hopeless(self, threshold: float, at: float) -> Iterator[tuple[str, LiveForecast]]:
         """The watched runs with P(success) at or below `threshold`, and enough evidence to say so."""

@@ -76,6 +76,18 @@ class FeatureConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LiveRiskConfig:
+    """What is learnt of running sagas."""
+
+    runs_max: int = bounded(
+        20_000,
+        0,
+        200_000,
+        "the latest runs, at most, that the risk of running ones is learnt from; 0 leaves it out",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReportConfig:
     """How thorough the report is."""
 
@@ -93,6 +105,7 @@ class TrainingConfig:
     gate: GatePolicy = field(default_factory=GatePolicy)
     search: SearchConfig = field(default_factory=SearchConfig)
     features: FeatureConfig = field(default_factory=FeatureConfig)
+    live_risk: LiveRiskConfig = field(default_factory=LiveRiskConfig)
     report: ReportConfig = field(default_factory=ReportConfig)
     watch: WatchPolicy = field(default_factory=WatchPolicy)
 
@@ -121,7 +134,13 @@ NOT_READ: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "attempts": (*("slices.test", "search.budget_s", "search.trials_max"),),
         "event_log": (
             *("slices.fit", "slices.tune", "slices.calibrate", "slices.embargo_s"),
-            *("search.budget_s", "search.trials_max", "report.decision_runs", "report.decision_s"),
+            *(
+                "search.budget_s",
+                "search.trials_max",
+                "live_risk.runs_max",
+                "report.decision_runs",
+                "report.decision_s",
+            ),
             *("watch.every_s", "watch.rest_s", "watch.grown", "watch.runs", "watch.age_max_s"),
         ),
     }

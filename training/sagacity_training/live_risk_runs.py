@@ -8,17 +8,17 @@ that had not ended at the moment of training is open.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from sagacity_data.case_tables import CaseSummary
 from sagacity_data.event_log import Case, CaseEvent
 from sagacity_data.outcomes import Outcome
-from sagacity_data.rows import AttemptRow, RunRow
+from sagacity_data.rows import AttemptRow, Row, RunRow
 from sagacity_data.store import DatasetStore
 from sagacity_data.store_where import Where
-from sagacity_engine import Status
+from sagacity_engine import Saga, Status
 from sagacity_models.live_risk_events import AttemptEnd, RunEvents, RunShape, ServiceHealth
 from sagacity_training.case_rows import PREFIX_EVENTS_MAX, KnownCase
 
@@ -54,19 +54,41 @@ class LiveRun:
 
 def live_runs(store: DatasetStore, at: float) -> list[LiveRun]:
     """The runs launched before `at` (seconds since 1970), with what was known then, by launch and name."""
-    launched = [row for row in store.scan_rows(RunRow, Where(until=at)) if row.launch_at is not None]
-    launched.sort(key=lambda row: (row.launch_at, row.run_id))
-    rows = launched[-RUNS_MAX:]
+    rows = _latest(store.scan_rows(RunRow, Where(until=at)), at, RUNS_MAX)
     if not rows:
         return []
+    since = Where(since=rows[0].launch_at, until=at)
+    attempts = store.scan_rows(AttemptRow, since, without=("features", "context"))
+    return _told(rows, attempts, store.definitions(), at)
+
+
+def runs_of(rows: Iterable[Row], definitions: Mapping[str, Saga], at: float, most: int) -> list[LiveRun]:
+    """The same of rows that were read already; `definitions` are by hash. At most the latest `most` runs."""
+    runs, attempts = list[RunRow](), list[AttemptRow]()
+    for row in rows:
+        if isinstance(row, RunRow):
+            runs.append(row)
+        else:
+            attempts.append(row)
+    launched = _latest(runs, at, most)
+    return _told(launched, attempts, definitions, at) if launched else []
+
+
+def _latest(rows: Iterable[RunRow], at: float, most: int) -> list[RunRow]:
+    launched = [row for row in rows if row.launch_at is not None and row.launch_at < at]
+    return sorted(launched, key=lambda row: (row.launch_at, row.run_id))[-most:]
+
+
+def _told(
+    rows: list[RunRow], attempts: Iterable[AttemptRow], definitions: Mapping[str, Saga], at: float
+) -> list[LiveRun]:
     wanted = {row.run_id for row in rows}
     ends: list[tuple[str, AttemptEnd]] = []
-    since = Where(since=rows[0].launch_at, until=at)
-    for attempt in store.scan_rows(AttemptRow, since, without=("features", "context")):
+    for attempt in attempts:
         end = AttemptEnd.of(attempt) if attempt.run_id in wanted else None
         if end is not None and end.ended_at <= at:
             ends.append((attempt.run_id, end))
-    shapes = {key: RunShape.of(saga) for key, saga in store.definitions().items()}
+    shapes = {key: RunShape.of(saga) for key, saga in definitions.items()}
     events = _events(rows, ends, shapes)
     return [
         LiveRun(

@@ -24,6 +24,7 @@ from sagacity_training.history import History, read_history
 from sagacity_training.judging.classes import ClassFigures, figures_of_confusion
 from sagacity_training.judging.decisions import Decisions, judge_decisions
 from sagacity_training.judging.model_card import ModelCard
+from sagacity_training.live_risk_task import learn_live_risk
 from sagacity_training.report import figures_of
 from sagacity_training.saga_calibration import (
     RUNS_MAX,
@@ -54,8 +55,12 @@ def fit_steps(
     result = fit_bundle(history, seed=config.seed, at=at, progress=tell, slices=config.slices)
     held_out = _HeldOutRuns(store, history, at, config)
     result = _calibrated(result, held_out, tell)
+    present = _present(champion)
+    live = learn_live_risk(history.rows, store.definitions(), config, at=at, champion=present, tell=tell)
+    if live is not None:
+        result = replace(result, model=stamped(replace(result.model, live_risk=live.risk)))
     targets = {target.name: target for target in result.targets}
-    judged = judged_steps(targets["refusal"], result.steps, result.slices, at=at, champion=_present(champion))
+    judged = judged_steps(targets["refusal"], result.steps, result.slices, at=at, champion=present)
     classes = result.parts.classes or _classes(targets["classes"])
     created_at = datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
 
@@ -68,7 +73,7 @@ def fit_steps(
         experiment="steps",
         artifact="bundle",
         card=_card(result, history, at),
-        judged=(judged, *result.parts.judged),
+        judged=(judged, *result.parts.judged, *([live.judged] if live else [])),
         params=_params(result),
         metrics=figures_of(result.targets),
         lines=tuple(result.table().splitlines()),

@@ -23,6 +23,7 @@ from sagacity_api.cli.import_commands import histories
 from sagacity_api.cli.models_command import models
 from sagacity_api.cli.output import say
 from sagacity_api.cli.record_command import record
+from sagacity_api.cli.risk_command import risk
 from sagacity_api.cli.saga_commands import check, schema
 from sagacity_api.cli.sagas_commands import sagas
 from sagacity_api.cli.serve_command import serve
@@ -68,7 +69,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (check, plan, predict, record, train, uplift, serve, demo, schema):
+for command in (check, plan, predict, risk, record, train, uplift, serve, demo, schema):
     app.command()(command)
 app.add_typer(histories, name="import")
 app.add_typer(data, name="data")
