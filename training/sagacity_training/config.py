@@ -62,7 +62,9 @@ class SliceConfig:
 class SearchConfig:
     """The search for better settings of the learners; none if left out."""
 
-    budget_s: float = bounded(0.0, 0.0, 604_800.0, "seconds the search may take; 0 leaves it out")
+    budget_s: float = bounded(
+        0.0, 0.0, 604_800.0, "seconds each search for settings may take; 0 leaves it out"
+    )
     trials_max: int = bounded(50, 1, 100_000, "settings to try at most")
 
 
@@ -131,7 +133,7 @@ class TrainingConfig:
 
 NOT_READ: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
-        "attempts": (*("slices.test", "search.budget_s", "search.trials_max"),),
+        "attempts": ("slices.test",),
         "event_log": (
             *("slices.fit", "slices.tune", "slices.calibrate", "slices.embargo_s"),
             *(

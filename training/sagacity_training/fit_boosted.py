@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from sagacity_models.boosted import BoostedModel
+from sagacity_training.search import USUAL, TreeSettings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,13 +24,8 @@ if TYPE_CHECKING:
 ROUNDS_MAX: Final = 300
 PATIENCE: Final = 25
 _PARAMETERS: Final[dict[str, Any]] = {
-    "learning_rate": 0.06,
-    "num_leaves": 8,
-    "min_data_in_leaf": 60,
-    "feature_fraction": 0.6,
     "bagging_fraction": 0.8,
     "bagging_freq": 1,
-    "lambda_l2": 5.0,
     "max_bin": 63,
     "cat_smooth": 20.0,
     "deterministic": True,
@@ -48,6 +44,7 @@ def fit_boosted(
     *,
     seed: int,
     rounds: int = ROUNDS_MAX,
+    settings: TreeSettings = USUAL,
 ) -> tuple[BoostedModel, int]:
     """A model of (rows, targets, starting scores) and its number of rounds.
 
@@ -55,7 +52,7 @@ def fit_boosted(
     """
     import lightgbm
 
-    parameters = {**_PARAMETERS, **objective, "seed": seed}
+    parameters = {**_PARAMETERS, **settings.parameters(), **objective, "seed": seed}
     rows, targets, start = training
     data = lightgbm.Dataset(
         rows,

@@ -12,19 +12,23 @@ the context, the calendar, the step and its long-run rates only. Fewer columns, 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from sagacity_models.base_rates import BaseRates
+from sagacity_models.boosted import BoostedModel
 from sagacity_models.calibration import Calibration
 from sagacity_models.linear import logit
 from sagacity_models.step_models import Cause, Recipe, RefusalModel
+from sagacity_training.config import SearchConfig
 from sagacity_training.fit_boosted import fit_boosted
 from sagacity_training.fit_calibration import fit_calibration
 from sagacity_training.fit_linear import LinearFit, Penalties, best_penalties, fit_linear, linear_scores
 from sagacity_training.matrices import Matrices
 from sagacity_training.recipes import Choice, choose
 from sagacity_training.scores import binary_scores, log_losses
+from sagacity_training.search import TreeSettings, best_settings
 from sagacity_training.targets import SlicedMatrices, Target
 
 if TYPE_CHECKING:
@@ -52,6 +56,7 @@ def train_refusals(
     seed: int,
     *,
     cause: Cause,
+    search: SearchConfig | None = None,
 ) -> tuple[RefusalModel, Target, Forecast]:
     """The model to serve, fitted on `whole` over `base`, and what was found on `slices` over `fit_base`.
 
@@ -66,13 +71,10 @@ def train_refusals(
         return RefusalModel(cause=cause), none, partial(_based, fit_base, cause)
     penalties, near = best_penalties(slices.fit, slices.tune, fit_base, cause)
     linear = fit_linear(slices.fit, fit_base, penalties, cause, near)
-    trees, rounds = fit_boosted(
-        _OBJECTIVE,
-        _data(slices.fit, fit_base, cause),
-        _data(slices.tune, fit_base, cause),
-        slices.fit.categories,
-        seed=seed,
+    settings, tried = best_settings(
+        lambda each: _tuned(slices, fit_base, cause, seed, each)[2], search, seed=seed
     )
+    trees, rounds, _ = _tuned(slices, fit_base, cause, seed, settings)
 
     def scores(matrices: Matrices) -> dict[Recipe, Array]:
         straight = linear_scores(matrices, fit_base, linear, cause)
@@ -87,6 +89,8 @@ def train_refusals(
     choice = choose(log_losses(outcomes, base_forecast), losses)
     chosen = forecasts.get(choice.recipe, base_forecast)
     target = _target(cause, choice, outcomes, base_forecast, chosen, forecasts=forecasts)
+    if tried:
+        target = replace(target, facts={"settings": settings.parameters(), "settings_tried": tried})
     if choice.recipe is Recipe.BASE:
         return RefusalModel(cause=cause), target, partial(_based, fit_base, cause)
     held_out = np.concatenate([earlier[choice.recipe], later[choice.recipe]])
@@ -100,6 +104,7 @@ def train_refusals(
         penalties=penalties,
         near=linear,
         rounds=rounds,
+        settings=settings,
         seed=seed,
     )
 
@@ -107,6 +112,23 @@ def train_refusals(
         return _mapped(maps[choice.recipe], scores(matrices)[choice.recipe])
 
     return served, target, forecast
+
+
+def _tuned(
+    slices: SlicedMatrices, base: BaseRates, cause: Cause, seed: int, settings: TreeSettings
+) -> tuple[BoostedModel, int, float]:
+    """Trees of the fit slice, how many rounds the tune slice let them have, and their loss on that."""
+    later = _data(slices.tune, base, cause)
+    trees, rounds = fit_boosted(
+        _OBJECTIVE,
+        _data(slices.fit, base, cause),
+        later,
+        slices.fit.categories,
+        seed=seed,
+        settings=settings,
+    )
+    told = _probabilities(later[2] + trees.matrix(later[0])[:, 0])
+    return trees, rounds, float(log_losses(later[1], told).mean())
 
 
 def _based(base: BaseRates, cause: Cause, matrices: Matrices) -> Array:
@@ -123,6 +145,7 @@ def _refitted(
     penalties: Penalties,
     near: LinearFit,
     rounds: int,
+    settings: TreeSettings,
     seed: int,
 ) -> RefusalModel:
     begin = near if len(near.pooled) == len(whole.encoding.design_names) + 1 else None
@@ -130,7 +153,13 @@ def _refitted(
     trees = None
     if recipe in (Recipe.BOOSTED, Recipe.MEAN):
         trees, _ = fit_boosted(
-            _OBJECTIVE, _data(whole, base, cause), None, whole.categories, seed=seed, rounds=rounds
+            _OBJECTIVE,
+            _data(whole, base, cause),
+            None,
+            whole.categories,
+            seed=seed,
+            rounds=rounds,
+            settings=settings,
         )
     return RefusalModel(recipe, steps, pooled, trees, calibration, cause)
 

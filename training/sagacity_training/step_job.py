@@ -52,7 +52,9 @@ def fit_steps(
     tell("reading the dataset")
     store = DatasetStore(dataset)
     history = read_history(store, at).without(frozenset(config.features.ignore))
-    result = fit_bundle(history, seed=config.seed, at=at, progress=tell, slices=config.slices)
+    result = fit_bundle(
+        history, seed=config.seed, at=at, progress=tell, slices=config.slices, search=config.search
+    )
     held_out = _HeldOutRuns(store, history, at, config)
     result = _calibrated(result, held_out, tell)
     present = _present(champion)

@@ -30,7 +30,7 @@ from sagacity_models.registry import Registry
 from sagacity_models.registry_process import RegistryProcess
 from sagacity_models.step_models import Cause, Recipe, RefusalModel
 from sagacity_training.composed import composed_targets
-from sagacity_training.config import SliceConfig
+from sagacity_training.config import SearchConfig, SliceConfig
 from sagacity_training.durations import train_durations
 from sagacity_training.errors import NothingToLearn
 from sagacity_training.history import History, read_history
@@ -100,11 +100,12 @@ def fit_bundle(
     progress: Progress | None = None,
     parts: bool = True,
     slices: SliceConfig | None = None,
+    search: SearchConfig | None = None,
 ) -> TrainingResult:
     """The bundle that these rows give, in any order, from what was known at `at`; nothing is written.
 
     `labels` default to `label(rows)`. Without `parts` the bundle has no more than plans need.
-    `slices` says how history is cut.
+    `slices` says how history is cut, `search` how long better settings of trees are looked for.
     Raises `NothingToLearn` where no row has a launch and an end.
     """
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
@@ -116,9 +117,9 @@ def fit_bundle(
         history = rows if isinstance(rows, History) else History.of(rows)
         prepared = _prepared(history, labels, at, tell=tell, config=slices)
         tell("learning refusals, durations, classes of failures, undos and effects")
-        service = pool.submit(_refusals, prepared, seed, Cause.SERVICE)
+        service = pool.submit(_refusals, prepared, seed, Cause.SERVICE, search)
         durations = pool.submit(_durations, prepared, seed)
-        request = pool.submit(_refusals, prepared, seed, Cause.REQUEST)
+        request = pool.submit(_refusals, prepared, seed, Cause.REQUEST, search)
         others = pool.submit(learn_parts, history.rows, seed=seed, at=at) if parts else None
         try:
             result = _result(prepared, seed, service.result(), request.result(), durations.result())
@@ -163,12 +164,14 @@ def _prepared(
     return _Prepared(stages, judged, Counter(each.source for each in told))
 
 
-def _refusals(prepared: _Prepared, seed: int, cause: Cause) -> tuple[RefusalModel, Target, Array]:
+def _refusals(
+    prepared: _Prepared, seed: int, cause: Cause, search: SearchConfig | None
+) -> tuple[RefusalModel, Target, Array]:
     """The model of one cause, what was found, and its forecasts of the rows that judge all refusals."""
     stages = prepared.stages
     sliced, whole = stages.of(cause)
     model, target, forecast = train_refusals(
-        sliced, stages.figures.base, whole, stages.served.base, seed, cause=cause
+        sliced, stages.figures.base, whole, stages.served.base, seed, cause=cause, search=search
     )
     return model, target, forecast(stages.figures.seen_by(cause, prepared.judged))
 
