@@ -299,16 +299,15 @@ def errand_rows(number: int, launch_at: float, *, busy: bool, good: bool) -> lis
 def test_a_training_tells_running_sagas_apart(run: Run, journal: Path, tmp_path: Path) -> None:
     """From a dataset to the journal: the task is judged, and the errand that met a busy desk is the worse."""
     draw, rows = random.Random(5), list[Row]()
-    for number in range(600):
+    for number in range(500):
         busy = draw.random() < 0.4
         good = draw.random() < (0.1 if busy else 0.95)
         rows += errand_rows(number, START + 1_000.0 * number, busy=busy, good=good)
     store = DatasetStore(tmp_path / "dataset")
     store.append(rows)
     store.keep_definitions([PAST])
-    settings, folder = tmp_path / "settings.toml", tmp_path / "bundle"
-    settings.write_text("[gate]\ntest_rows_min = 100\nece_max = 0.2\n", "utf-8")
-    options = ["--config", str(settings), "--into", str(folder), "--at", str(START + 1e6)]
+    folder = tmp_path / "bundle"
+    options = ["--into", str(folder), "--at", str(START + 1e6)]
     train = ["train", "--dataset", str(store.folder), "--no-registry", *options, "--json"]
     assert main.run(train) in (0, 3)
     code, out, err = run("--journal", journal, "--bundle", folder, "--json")

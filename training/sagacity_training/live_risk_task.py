@@ -1,9 +1,10 @@
-"""Live risk as one task of a training on attempts: learnt from the latest runs, judged, honest or the base.
+"""Live risk as one task of a training on attempts: learnt from the latest runs, judged, and kept with care.
 
-It is another question than what plans need, so it must not stand in their way: where the gate could not judge
-it on so few held-out runs, or would find it uncalibrated there, the base rate of each saga type is kept in
-its place, which is no signal and holds nothing up. What is served is what was judged; it is not fitted again
-on the test runs, because no later runs would be left to learn its calibration from.
+It is served if it is surely better than the base rate of each saga type on held-out runs, in log loss; else
+that rate is. It is another question than what plans need, so it must not stand in their way: where the gate
+could not judge it on so few rows, or would find it uncalibrated there, it is told of but has no say. What is
+served is what was judged; it is not fitted again on the test runs, because no later runs would be left to
+learn its calibration from.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def learn_live_risk(
     except NothingToLearn:
         return None
     (judged,) = result.judged
-    return _honest(result.risk, _told(judged, champion), config.gate)
+    return _kept(result, _told(judged, champion), config.gate)
 
 
 def _fitted(runs: list[LiveRun], config: TrainingConfig, champion: Bundle | None) -> LiveRiskResult:
@@ -103,12 +104,19 @@ def _later(judged: Judged, told: NDArray[np.float64], made_at: float) -> NDArray
     return np.where(launched[judged.cases] >= made_at, told, np.nan)
 
 
-def _honest(risk: LiveRisk, judged: Judged, gate: GatePolicy) -> LiveRiskTask:
-    """The task as it is, or with the base rate where held-out runs do not show that it is calibrated."""
-    against = _against(judged, gate) if judged.has_signal else ""
-    if not against:
-        return LiveRiskTask(risk, judged)
-    reason = f"{judged.chosen} is not used: {against}; the base rate is kept"
+def _kept(result: LiveRiskResult, judged: Judged, gate: GatePolicy) -> LiveRiskTask:
+    """What is served, and what say it has at the gate."""
+    if not judged.has_signal:
+        return LiveRiskTask(result.risk, judged)
+    if result.scores.log_loss_gain.low <= 0:
+        return _base(result.risk, judged)
+    against = _against(judged, gate)
+    said = f"{judged.reason}; no say at the gate: {against}" if against else judged.reason
+    return LiveRiskTask(result.risk, replace(judged, reason=said, advisory=bool(against)))
+
+
+def _base(risk: LiveRisk, judged: Judged) -> LiveRiskTask:
+    reason = f"{judged.chosen} is not surely better than the base rate on held-out runs, so that is kept"
     base = LiveRisk(
         risk.outcome,
         LiveSource.BASE,
@@ -124,7 +132,7 @@ def _against(judged: Judged, gate: GatePolicy) -> str:
     """Why the gate would not have it; empty where nothing is known against it."""
     events = int(judged.outcomes.sum())
     if len(judged) < gate.test_rows_min or min(events, len(judged) - events) < gate.test_events_min:
-        return f"{len(judged)} held-out rows, {events} of runs that complete, are too few to judge it by"
+        return f"{len(judged)} held-out rows, {events} of runs that complete, are too few"
     error = calibration_error(judged.outcomes, judged.forecasts)
     return f"calibration error {error:.4f} is above {gate.ece_max:g}" if error > gate.ece_max else ""
 

@@ -69,8 +69,9 @@ def gate(judged: Sequence[Judged], policy: GatePolicy, spent: Ledger, *, champio
     """Whether a model of these tasks may be promoted. `champion` says whether there is a present one.
 
     There also is one where any task has its forecasts. A champion that forecasts none of a task's rows
-    cannot be compared with, so that task alone does not promote.
+    cannot be compared with, so that task alone does not promote. Tasks that are advisory have no say.
     """
+    judged = [each for each in judged if not each.advisory]
     present = champion or any(each.champion is not None for each in judged)
     parts = tuple((each.task, part) for each in judged for part in slices_of(each, policy))
     with_signal = [each for each in judged if each.has_signal]

@@ -43,6 +43,7 @@ class Judged:
     chosen: str  # the selected forecaster; `BASE` means no signal
     reason: str  # why, in words
     candidates: int = 1  # how many forecasters were compared on these very rows before one was selected
+    advisory: bool = False  # figures for a reader; it has no say at the gate
 
     def __post_init__(self) -> None:
         import numpy as np
