@@ -1,11 +1,13 @@
 """Forecasts of whole runs held to how runs ended: a map where it surely helps, none where it does not."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
 from sagacity_data.rows import RunRow
-from sagacity_engine import Saga, Status, Step
+from sagacity_engine import Kind, Saga, Status, Step
+from sagacity_engine.parts import Approval
 from sagacity_models.base_rate_forecaster import BaseRateForecaster
 from sagacity_models.base_rates import BaseRates, StepEvidence
 from sagacity_models.calibration import Platt
@@ -80,3 +82,10 @@ def test_runs_under_the_authors_plan_count() -> None:
         row("e", Status.RUNNING, "author"),
     ]
     assert completed_runs(rows) == {"a": True, "b": False, "d": True}
+
+
+def test_a_saga_whose_chance_is_not_computed_is_left_alone() -> None:
+    """Runs of a saga that waits for an approval give no map, and stop nobody's training."""
+    waits = Saga(name="trip", steps=(Step(name="pay", kind=Kind.READ_ONLY, approval=Approval()),))
+    runs, completed = history(1_000, (0.7, 0.3))
+    assert learn_saga_calibrations([replace(run, saga=waits) for run in runs], completed) == {}

@@ -18,6 +18,7 @@ from sagacity_engine import Status
 from sagacity_engine.plan import author_plan
 from sagacity_models.calibration import Calibration, Identity
 from sagacity_optimizer import evaluate
+from sagacity_optimizer.priced import unpriced
 from sagacity_training.fit_calibration import fit_calibration
 from sagacity_training.scores import improvement, log_losses
 
@@ -47,12 +48,15 @@ def completed_runs(rows: Iterable[Row], advised_arm: str = "advised") -> dict[st
 def learn_saga_calibrations(
     runs: Iterable[HeldOutRun], completed: Mapping[str, bool]
 ) -> dict[str, Calibration]:
-    """The maps by saga type, from held-out runs in time order; of those in `completed` alone."""
+    """The maps by saga type, from held-out runs in time order; of those in `completed` alone.
+
+    A saga with a part whose chance is not computed yet, such as an approval, has no forecast to correct.
+    """
     import numpy as np
 
     told: dict[str, list[tuple[float, bool]]] = defaultdict(list)
     for run in runs:
-        if run.run_id in completed:
+        if run.run_id in completed and not unpriced(run.saga):
             chance = evaluate(author_plan(run.saga), run.saga, run.advised).success_probability
             told[run.saga.name].append((min(max(chance, 0.0), 1.0), completed[run.run_id]))
     found = {saga: _map_of(np.array(pairs, dtype=np.float64)) for saga, pairs in sorted(told.items())}
