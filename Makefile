@@ -50,7 +50,8 @@ check: setup ## lint, format check, types (mypy and pyright), import contracts
 
 lock: setup ## renew requirements.txt from pyproject.toml
 	@$(BIN)/uv pip compile --quiet --upgrade pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
-		--generate-hashes --no-emit-index-url --custom-compile-command "make lock" --output-file requirements.txt
+		--no-strip-extras --generate-hashes --no-emit-index-url --custom-compile-command "make lock" \
+		--output-file requirements.txt
 	@rm -f $(STAMP)
 	@$(MAKE) --no-print-directory setup
 
