@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-PINNED = re.compile(r"[a-z0-9-]+==\S+( ; [^\\]+)?( --hash=sha256:[0-9a-f]{64})+")
+PINNED = re.compile(r"[a-z0-9-]+(\[[a-z0-9,-]+\])?==\S+( ; [^\\]+)?( --hash=sha256:[0-9a-f]{64})+")
 
 
 @pytest.fixture(scope="module")
